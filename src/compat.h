@@ -1,0 +1,35 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  What differs between the PostgreSQL majors biolink builds on (15 to 18).
+ *
+ * Owns every test of PG_VERSION_NUM in the project.  A shim keeps the name
+ * and the meaning of the newest major, so that it can be deleted together
+ * with the last major that needs it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BIOLINK_COMPAT_H
+#define BIOLINK_COMPAT_H
+
+#include "postgres.h"
+#include "fmgr.h"
+
+#if PG_VERSION_NUM < 150000
+#error "biolink needs PostgreSQL 15 or later"
+#endif
+
+/* varlena access macros moved out of postgres.h in 16 */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* 18 reports a module's name and version in pg_get_loaded_modules() */
+#if PG_VERSION_NUM >= 180000
+#define BIOLINK_MODULE_MAGIC(modname, modversion) \
+	PG_MODULE_MAGIC_EXT(.name = modname, .version = modversion)
+#else
+#define BIOLINK_MODULE_MAGIC(modname, modversion) PG_MODULE_MAGIC
+#endif
+
+#endif							/* BIOLINK_COMPAT_H */

@@ -1,0 +1,69 @@
+/*-------------------------------------------------------------------------
+ *
+ * derive.h
+ *	  Key derivation, tags and hashes of the biolink v1 formats.
+ *
+ * Pure: libsodium only, no PostgreSQL, so that it can be fuzzed and tested
+ * on its own.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BIOLINK_DERIVE_H
+#define BIOLINK_DERIVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ROOT_KEY_BYTES		32
+#define SUBKEY_BYTES		32
+#define TAG_BYTES			16
+#define SIGNATURE_BYTES		64
+#define FINGERPRINT_BYTES	16
+#define DERIVED_HASH_BYTES	16
+
+typedef enum KeyPurpose
+{
+	PURPOSE_TOKEN,
+	PURPOSE_TOKEN_ED25519,
+	PURPOSE_IDENTITY,
+	PURPOSE_PASETO,
+	PURPOSE_WEBHOOK,
+	PURPOSE_SEAL,
+	PURPOSE_DIGEST,
+	PURPOSE_DAY,
+	NUM_KEY_PURPOSES
+} KeyPurpose;
+
+/* A run of bytes; data may be NULL only when len is 0. */
+typedef struct Bytes
+{
+	const void *data;
+	size_t		len;
+} Bytes;
+
+extern const char *key_purpose_name(KeyPurpose purpose);
+extern bool key_purpose_by_name(const char *name, KeyPurpose *purpose);
+
+extern void derive_subkey(const uint8_t root[ROOT_KEY_BYTES], KeyPurpose purpose,
+						  uint64_t creator_id, uint16_t epoch,
+						  uint8_t subkey[SUBKEY_BYTES]);
+
+/* Public name of a root key: tells two apart, reveals nothing of either. */
+extern void derive_fingerprint(const uint8_t root[ROOT_KEY_BYTES],
+							   uint8_t fingerprint[FINGERPRINT_BYTES]);
+
+/* First 16 bytes of HMAC-SHA-256(key, PAE(pieces...)). */
+extern void keyed_hash16(const uint8_t key[SUBKEY_BYTES],
+						 const Bytes *pieces, int npieces,
+						 uint8_t out[DERIVED_HASH_BYTES]);
+
+/* idhash of a normalised identifier: PAE("bl1.id", kind, SHA-256(value)). */
+extern void derive_idhash(const uint8_t identity_key[SUBKEY_BYTES],
+						  const char *kind, size_t kind_len,
+						  const uint8_t sha256[32],
+						  uint8_t out[DERIVED_HASH_BYTES]);
+
+extern void sha256_of(const void *data, size_t len, uint8_t out[32]);
+
+#endif							/* BIOLINK_DERIVE_H */
