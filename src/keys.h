@@ -19,6 +19,10 @@ typedef enum KeyState
 	KEY_REVOKED
 } KeyState;
 
+/*
+ * Define the settings and reserve their prefix.  To be called last in
+ * _PG_init: settings defined later would lose what the configuration says.
+ */
 extern void keys_init(void);
 
 /*
@@ -30,12 +34,37 @@ extern void key_for_signing(int64 creator_id, KeyPurpose purpose,
 							bool may_create, uint16 *epoch,
 							uint8 key[SUBKEY_BYTES]);
 
+/* The same, made ready for hashing; stays valid until another key is asked for. */
+extern const HashKey *hash_key_for_signing(int64 creator_id, KeyPurpose purpose,
+										   bool may_create, uint16 *epoch);
+
+/* The same for a purpose whose key is an Ed25519 seed; the expansion is cached. */
+extern void secret_key_for_signing(int64 creator_id, KeyPurpose purpose,
+								   bool may_create, uint16 *epoch,
+								   uint8 secret_key[SECRET_KEY_BYTES]);
+
 /* Key of one epoch, for verification.  Never raises for want of a key. */
 extern KeyState key_for_verifying(int64 creator_id, KeyPurpose purpose,
 								  uint16 epoch, uint8 key[SUBKEY_BYTES]);
 
-/* Keep what key_for_verifying() gave, now that a tag has verified under it. */
+/* The same, made ready for hashing; stays valid until another key is asked for. */
+extern KeyState hash_key_for_verifying(int64 creator_id, KeyPurpose purpose,
+									   uint16 epoch, const HashKey **hash_key);
+
+/* The same for a purpose whose key is an Ed25519 seed. */
+extern KeyState public_key_for_verifying(int64 creator_id, KeyPurpose purpose,
+										 uint16 epoch,
+										 uint8 public_key[PUBLIC_KEY_BYTES]);
+
+/*
+ * Keep what the last call of one of these three gave, now that a tag has
+ * verified under it; does nothing when it came from the cache.  key is what
+ * was given, or NULL for a hash key.
+ */
 extern void key_verified(int64 creator_id, KeyPurpose purpose, uint16 epoch,
-						 const uint8 key[SUBKEY_BYTES]);
+						 const uint8 *key);
+
+/* Overwrite key material that is no longer needed. */
+extern void key_wipe(void *data, size_t len);
 
 #endif							/* BIOLINK_KEYS_H */

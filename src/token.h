@@ -39,4 +39,10 @@ extern void token_judge(const char *text, size_t len,
 						const char *audience, size_t audience_len,
 						TimestampTz at, TokenVerdict *verdict);
 
+/*
+ * Time as a token states it: whole Unix seconds, rounded down.  False where
+ * they do not fit (before 1970, from 2106-02-07 06:28:16 UTC on, infinite).
+ */
+extern bool token_expiry(TimestampTz at, uint32 *expires);
+
 #endif							/* BIOLINK_TOKEN_H */
