@@ -1,0 +1,315 @@
+-- 40_attribution.sql: which touches earned a conversion, and how its money is split over them.
+--
+-- conversion, conversion_evidence and touch_path are derived: the job "attribute" builds them from events, and building them again gives
+-- the same.  Credit is never stored: the views work it out from the path and the ledger as it is now, so a refund counts at once.
+
+CREATE FUNCTION biolink.credit(model pg_catalog.text, touched_at pg_catalog.timestamptz[], converted_at pg_catalog.timestamptz, amount pg_catalog.int8,
+		half_life pg_catalog.interval DEFAULT '7 days', weights pg_catalog.float8[] DEFAULT NULL, direct pg_catalog.bool[] DEFAULT NULL)
+	RETURNS pg_catalog.int8[]
+	LANGUAGE c IMMUTABLE PARALLEL SAFE COST 20
+	AS 'MODULE_PATHNAME', 'credit';
+COMMENT ON FUNCTION biolink.credit(pg_catalog.text, pg_catalog.timestamptz[], pg_catalog.timestamptz, pg_catalog.int8, pg_catalog.interval, pg_catalog.float8[], pg_catalog.bool[]) IS
+	'Splits amount (minor units) over touches; the result is in the order of touched_at and adds up to amount. '
+	'Models: first, last, last_non_direct (direct[i] marks direct touches; the last when all are), linear, position (40/20/40; two touches half each), time_decay (2^(-age/half_life)), custom (weights). '
+	'A touch at converted_at counts, a later one gets 0; without an eligible touch all are 0. Units left over go by largest remainder, ties to the earlier touch, then the lower index; credit(-x) = -credit(x). '
+	'NULL if one of the first four arguments is. Errors: 22023 for an unknown model, arrays of other lengths, NULLs in arrays, infinite times, negative weights, a half-life that is not positive or given in months.';
+GRANT EXECUTE ON FUNCTION biolink.credit(pg_catalog.text, pg_catalog.timestamptz[], pg_catalog.timestamptz, pg_catalog.int8, pg_catalog.interval, pg_catalog.float8[], pg_catalog.bool[])
+	TO biolink_app, biolink_analyst, biolink_admin;
+
+CREATE TABLE biolink.conversion (
+	creator_id pg_catalog.int8 NOT NULL,
+	conversion_id pg_catalog.uuid NOT NULL,
+	order_id pg_catalog.text,
+	kind pg_catalog.text NOT NULL,
+	goal pg_catalog.text NOT NULL,
+	order_type pg_catalog.text,
+	currency pg_catalog.text,
+	converted_at pg_catalog.timestamptz NOT NULL,
+	source pg_catalog.text NOT NULL,
+	offer_id pg_catalog.int8,
+	is_test pg_catalog.bool NOT NULL,
+	touches pg_catalog.int4 NOT NULL,
+	reason pg_catalog.text,
+	PRIMARY KEY (creator_id, conversion_id),
+	UNIQUE (creator_id, order_id),
+	CHECK ((touches OPERATOR(pg_catalog.=) 0) OPERATOR(pg_catalog.=) (reason IS NOT NULL)),
+	CHECK ((order_id IS NULL) OPERATOR(pg_catalog.=) (currency IS NULL))
+);
+ALTER TABLE biolink.conversion OWNER TO biolink_owner;
+CREATE INDEX conversion_converted_at_idx ON biolink.conversion (creator_id, converted_at);
+COMMENT ON TABLE biolink.conversion IS 'One row for each order and each goal reached. Derived by the job "attribute".';
+COMMENT ON COLUMN biolink.conversion.conversion_id IS 'The event_id of its first event.';
+COMMENT ON COLUMN biolink.conversion.goal IS '"order", or the goal of a lead, booking or other event without money.';
+COMMENT ON COLUMN biolink.conversion.currency IS 'Currency of the order; NULL for goals, whose credit is in millionths of one conversion.';
+COMMENT ON COLUMN biolink.conversion.converted_at IS 'Earliest occurred_at among the events of the conversion.';
+COMMENT ON COLUMN biolink.conversion.touches IS 'Length of its path; 0 when nothing earned it, for which reason says why.';
+COMMENT ON COLUMN biolink.conversion.reason IS 'Why it has no touch: bots_only, outside_lookback, bad_token, consent or no_touch.';
+
+CREATE TABLE biolink.conversion_evidence (
+	creator_id pg_catalog.int8 NOT NULL,
+	conversion_id pg_catalog.uuid NOT NULL,
+	ordinal pg_catalog.int4 NOT NULL,
+	evidence pg_catalog.text NOT NULL,
+	touch_id pg_catalog.uuid,
+	visitor biolink.idhash,
+	converted_at pg_catalog.timestamptz NOT NULL,
+	PRIMARY KEY (creator_id, conversion_id, ordinal)
+);
+ALTER TABLE biolink.conversion_evidence OWNER TO biolink_owner;
+CREATE INDEX conversion_evidence_touch_idx ON biolink.conversion_evidence (creator_id, touch_id) WHERE touch_id IS NOT NULL;
+CREATE INDEX conversion_evidence_visitor_idx ON biolink.conversion_evidence (creator_id, visitor) WHERE visitor IS NOT NULL;
+COMMENT ON TABLE biolink.conversion_evidence IS 'What ties a conversion to touches, so that a touch that arrives late finds the conversions it affects. Derived by the job "attribute".';
+COMMENT ON COLUMN biolink.conversion_evidence.evidence IS 'token or click_id (touch_id names the click or visit), or visitor.';
+
+CREATE TABLE biolink.touch_path (
+	creator_id pg_catalog.int8 NOT NULL,
+	conversion_id pg_catalog.uuid NOT NULL,
+	position pg_catalog.int4 NOT NULL,
+	click_id pg_catalog.uuid NOT NULL,
+	kind pg_catalog.text NOT NULL,
+	touched_at pg_catalog.timestamptz NOT NULL,
+	tier pg_catalog.text NOT NULL,
+	evidence pg_catalog.text NOT NULL,
+	channel pg_catalog.text NOT NULL,
+	medium pg_catalog.text,
+	platform pg_catalog.text,
+	utm pg_catalog.jsonb,
+	link_id pg_catalog.int8,
+	offer_id pg_catalog.int8,
+	post_id pg_catalog.int8,
+	campaign_id pg_catalog.int8,
+	device pg_catalog.text,
+	country pg_catalog.text,
+	is_direct pg_catalog.bool NOT NULL,
+	PRIMARY KEY (creator_id, conversion_id, position)
+);
+ALTER TABLE biolink.touch_path OWNER TO biolink_owner;
+COMMENT ON TABLE biolink.touch_path IS 'The touches that earned a conversion, in order of time from position 1. It copies what views need, since clicks are dropped by retention before conversions are. Derived by the job "attribute".';
+COMMENT ON COLUMN biolink.touch_path.click_id IS 'Event id of the click, or of the visit where nothing was clicked.';
+COMMENT ON COLUMN biolink.touch_path.tier IS 'How strongly it is tied to the conversion: session.';
+COMMENT ON COLUMN biolink.touch_path.evidence IS 'What ties it: token, click_id or visitor.';
+
+DO $$
+DECLARE
+	name pg_catalog.text;
+BEGIN
+	FOREACH name IN ARRAY '{conversion,conversion_evidence,touch_path}'::pg_catalog.text[] LOOP
+		EXECUTE pg_catalog.format('ALTER TABLE biolink.%I ENABLE ROW LEVEL SECURITY', name);
+		EXECUTE pg_catalog.format('CREATE POLICY %I ON biolink.%I FOR SELECT TO biolink_app, biolink_admin USING (true)', name || '_app', name);
+		EXECUTE pg_catalog.format('CREATE POLICY %I ON biolink.%I FOR SELECT TO biolink_analyst
+			USING (creator_id OPERATOR(pg_catalog.=) ANY ((SELECT biolink.my_creators())::pg_catalog.int8[]))', name || '_analyst', name);
+		EXECUTE pg_catalog.format('GRANT SELECT ON biolink.%I TO biolink_app, biolink_analyst, biolink_admin', name);
+	END LOOP;
+END
+$$;
+
+SELECT pg_catalog.pg_extension_config_dump('biolink.conversion', '');
+SELECT pg_catalog.pg_extension_config_dump('biolink.conversion_evidence', '');
+SELECT pg_catalog.pg_extension_config_dump('biolink.touch_path', '');
+
+CREATE FUNCTION biolink.conversion_events(creator pg_catalog.int8, conversion pg_catalog.uuid) RETURNS SETOF biolink.event
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE COST 1000 ROWS 2
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	SELECT e.* FROM biolink.event AS first
+		JOIN biolink.event AS e ON e.creator_id = first.creator_id AND e.order_id = first.order_id
+		WHERE first.creator_id = creator AND first.event_id = conversion AND first.kind = 'order'
+			AND first.occurred_at >= biolink.uuid_v7_time(conversion) AND first.occurred_at < biolink.uuid_v7_time(conversion) + '1 millisecond'::interval
+			AND e.kind = 'order' AND COALESCE(e.payment, 'paid') = 'paid'
+	UNION ALL
+	SELECT e.* FROM biolink.event AS e
+		WHERE e.creator_id = creator AND e.event_id = conversion AND e.kind <> 'order'
+			AND e.occurred_at >= biolink.uuid_v7_time(conversion) AND e.occurred_at < biolink.uuid_v7_time(conversion) + '1 millisecond'::interval
+$$;
+COMMENT ON FUNCTION biolink.conversion_events(pg_catalog.int8, pg_catalog.uuid) IS
+	'The accepted events of a conversion: the event of a goal, or every paid event of an order, merged ones and revisions included.';
+GRANT EXECUTE ON FUNCTION biolink.conversion_events(pg_catalog.int8, pg_catalog.uuid) TO biolink_analyst, biolink_admin;
+
+CREATE FUNCTION biolink.rebuild_conversion(creator pg_catalog.int8, conversion pg_catalog.uuid) RETURNS pg_catalog.void
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE COST 10000
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	settings jsonb := (SELECT c.settings FROM biolink.creator AS c WHERE c.creator_id = creator);
+	lookback interval := COALESCE((settings #>> '{lookback,session}')::interval, '30 days');
+	repeat_window interval := COALESCE((settings ->> 'repeat_window')::interval, '30 minutes');
+	max_touches int := COALESCE((settings ->> 'max_touches')::int, 50);
+	first_event record;
+	converted timestamptz;
+	bad_token bool;
+	denied bool;
+	why text;
+	candidate record;
+	touch biolink.touch_path;
+	path biolink.touch_path[] := '{}';
+	run_visitor biolink.idhash;
+	run_link int8;
+	run_started timestamptz;
+BEGIN
+	SELECT min(e.occurred_at), bool_or(e.token_reason IS NOT NULL), bool_or(e.measurement_denied)
+		INTO converted, bad_token, denied
+		FROM biolink.conversion_events(creator, conversion) AS e;
+	IF converted IS NULL THEN
+		-- its events were dropped by retention: the conversion stays as it was built
+		RETURN;
+	END IF;
+	SELECT e.* INTO STRICT first_event FROM biolink.conversion_events(creator, conversion) AS e WHERE e.event_id = conversion;
+
+	DELETE FROM biolink.conversion_evidence AS v WHERE v.creator_id = creator AND v.conversion_id = conversion;
+	INSERT INTO biolink.conversion_evidence (creator_id, conversion_id, ordinal, evidence, touch_id, visitor, converted_at)
+		WITH named AS (
+			SELECT e.click_id, e.evidence FROM biolink.conversion_events(creator, conversion) AS e WHERE e.click_id IS NOT NULL
+		), found AS (
+			SELECT n.evidence, n.click_id AS touch_id, NULL::biolink.idhash AS visitor FROM named AS n
+			UNION
+			SELECT 'visitor', NULL::uuid, e.visitor FROM biolink.conversion_events(creator, conversion) AS e WHERE e.visitor IS NOT NULL
+			UNION
+			SELECT 'visitor', NULL::uuid, e.visitor FROM named AS n
+				JOIN biolink.event AS e ON e.creator_id = creator AND e.event_id = n.click_id
+					AND e.occurred_at >= biolink.uuid_v7_time(n.click_id) AND e.occurred_at < biolink.uuid_v7_time(n.click_id) + '1 millisecond'::interval
+				WHERE e.kind IN ('visit', 'click') AND e.visitor IS NOT NULL
+		)
+		SELECT creator, conversion, row_number() OVER (ORDER BY f.evidence, f.touch_id, f.visitor), f.evidence, f.touch_id, f.visitor, converted
+		FROM found AS f;
+
+	-- One row for each group of a visit and its clicks, represented by its best event; then repeats of a visitor on a link, which need the
+	-- start of the current run and so an ordered loop.
+	FOR candidate IN
+		WITH event AS (
+			SELECT e.*, COALESCE(e.visit_id, e.event_id) AS visit_or_click,
+				EXISTS (SELECT FROM biolink.conversion_evidence AS n WHERE n.creator_id = creator AND n.conversion_id = conversion
+					AND n.touch_id = e.event_id AND n.evidence = 'token') AS by_token,
+				EXISTS (SELECT FROM biolink.conversion_evidence AS n WHERE n.creator_id = creator AND n.conversion_id = conversion
+					AND n.touch_id = e.event_id AND n.evidence = 'click_id') AS by_click_id
+			FROM biolink.conversion_evidence AS v
+			JOIN biolink.event AS e ON e.creator_id = creator AND e.visitor OPERATOR(biolink.=) v.visitor
+			WHERE v.creator_id = creator AND v.conversion_id = conversion AND v.visitor IS NOT NULL
+				AND e.occurred_at <= converted AND e.occurred_at >= converted - lookback
+				AND e.kind IN ('visit', 'click') AND NOT e.is_bot AND (first_event.is_test OR NOT e.is_test)
+		)
+		SELECT e.*,
+			CASE WHEN bool_or(e.by_token) OVER visit THEN 'token' WHEN bool_or(e.by_click_id) OVER visit THEN 'click_id' ELSE 'visitor' END AS best_evidence,
+			row_number() OVER (PARTITION BY e.visit_or_click
+				ORDER BY e.kind = 'click' AND (e.by_token OR e.by_click_id) DESC, e.kind = 'click' DESC, e.occurred_at DESC, e.event_id DESC) AS place
+		FROM event AS e
+		WINDOW visit AS (PARTITION BY e.visit_or_click)
+		ORDER BY e.visitor, e.link_id, e.occurred_at, e.event_id
+	LOOP
+		CONTINUE WHEN candidate.place > 1;
+		IF candidate.link_id IS NOT NULL AND run_link = candidate.link_id AND run_visitor OPERATOR(biolink.=) candidate.visitor
+			AND candidate.occurred_at < run_started + repeat_window
+		THEN
+			IF candidate.best_evidence = 'token' OR path[cardinality(path)].evidence = 'visitor' THEN
+				path[cardinality(path)].evidence := candidate.best_evidence;
+			END IF;
+			CONTINUE;
+		END IF;
+		run_link := candidate.link_id;
+		run_visitor := candidate.visitor;
+		run_started := candidate.occurred_at;
+
+		touch.creator_id := creator;
+		touch.conversion_id := conversion;
+		touch.click_id := candidate.event_id;
+		touch.kind := candidate.kind;
+		touch.touched_at := candidate.occurred_at;
+		touch.tier := 'session';
+		touch.evidence := candidate.best_evidence;
+		touch.channel := COALESCE(candidate.channel, 'direct');
+		touch.medium := candidate.medium;
+		touch.platform := candidate.platform;
+		touch.utm := candidate.utm;
+		touch.link_id := candidate.link_id;
+		touch.offer_id := candidate.offer_id;
+		touch.post_id := candidate.post_id;
+		touch.campaign_id := candidate.campaign_id;
+		touch.device := candidate.device;
+		touch.country := candidate.country;
+		touch.is_direct := touch.channel = 'direct';
+		path := path || touch;
+	END LOOP;
+
+	IF cardinality(path) = 0 THEN
+		SELECT CASE
+				WHEN bool_or(e.occurred_at >= converted - lookback AND e.is_bot) THEN 'bots_only'
+				WHEN bool_or(e.occurred_at < converted - lookback) THEN 'outside_lookback'
+			END INTO why
+			FROM biolink.conversion_evidence AS v
+			JOIN biolink.event AS e ON e.creator_id = creator AND e.visitor OPERATOR(biolink.=) v.visitor
+			WHERE v.creator_id = creator AND v.conversion_id = conversion AND v.visitor IS NOT NULL
+				AND e.occurred_at <= converted AND e.kind IN ('visit', 'click') AND (first_event.is_test OR NOT e.is_test);
+		why := COALESCE(why, CASE WHEN bad_token THEN 'bad_token' WHEN denied THEN 'consent' ELSE 'no_touch' END);
+	END IF;
+
+	DELETE FROM biolink.touch_path AS t WHERE t.creator_id = creator AND t.conversion_id = conversion;
+	INSERT INTO biolink.touch_path
+		SELECT t.creator_id, t.conversion_id, row_number() OVER (ORDER BY t.touched_at, t.click_id),
+			t.click_id, t.kind, t.touched_at, t.tier, t.evidence, t.channel, t.medium, t.platform, t.utm,
+			t.link_id, t.offer_id, t.post_id, t.campaign_id, t.device, t.country, t.is_direct
+		FROM (SELECT p.* FROM unnest(path) AS p ORDER BY p.touched_at DESC, p.click_id DESC LIMIT max_touches) AS t;
+
+	INSERT INTO biolink.conversion (creator_id, conversion_id, order_id, kind, goal, order_type, currency, converted_at, source, offer_id, is_test, touches, reason)
+		SELECT creator, conversion, CASE WHEN first_event.kind = 'order' THEN first_event.order_id END, first_event.kind,
+			COALESCE(first_event.goal, first_event.kind), first_event.order_type,
+			CASE WHEN first_event.kind = 'order' THEN first_event.currency END,
+			converted, first_event.source, first_event.offer_id, first_event.is_test, least(cardinality(path), max_touches), why
+		ON CONFLICT ON CONSTRAINT conversion_pkey DO UPDATE
+			SET converted_at = excluded.converted_at, touches = excluded.touches, reason = excluded.reason
+			WHERE (conversion.converted_at, conversion.touches, conversion.reason) IS DISTINCT FROM (excluded.converted_at, excluded.touches, excluded.reason);
+END
+$$;
+COMMENT ON FUNCTION biolink.rebuild_conversion(pg_catalog.int8, pg_catalog.uuid) IS
+	'Builds a conversion, its evidence and its path from its events; doing it again gives the same. Called by the job "attribute".';
+
+CREATE VIEW biolink.conversion_money WITH (security_invoker = true) AS
+	SELECT c.creator_id, c.conversion_id, c.order_id, c.goal, c.kind, c.currency, c.converted_at, c.is_test, c.touches, c.reason,
+		CASE WHEN c.order_id IS NULL THEN 1000000 ELSE COALESCE(m.gross, 0) END::pg_catalog.int8 AS gross,
+		CASE WHEN c.order_id IS NULL THEN 0 ELSE COALESCE(m.refunds, 0) END::pg_catalog.int8 AS refunds,
+		CASE WHEN c.order_id IS NULL THEN 1000000 ELSE COALESCE(m.net, 0) END::pg_catalog.int8 AS net
+	FROM biolink.conversion AS c
+	LEFT JOIN LATERAL (
+		SELECT pg_catalog.sum(l.amount) FILTER (WHERE l.kind OPERATOR(pg_catalog.=) ANY ('{order,revision}'::pg_catalog.text[])) AS gross,
+			pg_catalog.sum(OPERATOR(pg_catalog.-) l.amount) FILTER (WHERE l.kind OPERATOR(pg_catalog.<>) ALL ('{order,revision}'::pg_catalog.text[])) AS refunds,
+			pg_catalog.sum(l.amount) AS net
+		FROM biolink.ledger AS l
+		WHERE l.creator_id OPERATOR(pg_catalog.=) c.creator_id AND l.order_id OPERATOR(pg_catalog.=) c.order_id
+			AND l.currency OPERATOR(pg_catalog.=) c.currency AND l.is_test OPERATOR(pg_catalog.=) c.is_test
+	) AS m ON true;
+COMMENT ON VIEW biolink.conversion_money IS
+	'Each conversion with its money from the ledger, tests included: gross (orders and revisions), refunds (refunds and disputes less disputes won), net = gross - refunds, in minor units of currency; goals without money have 1000000 millionths of one conversion and no currency.';
+
+CREATE VIEW biolink.attribution WITH (security_invoker = true) AS
+	SELECT c.creator_id, c.conversion_id, c.order_id, c.goal, m.model, p.tier, p.evidence, p.channel, p.medium, p.click_id,
+		p.link_id, p.offer_id, p.platform, p.post_id, p.campaign_id, p.position, c.touches, p.touched_at, c.converted_at, c.currency,
+		(s.weight OPERATOR(pg_catalog./) 1000000.0)::pg_catalog.numeric(7, 6) AS weight, s.credit, s.gross_credit,
+		p.device, p.country, p.utm
+	FROM biolink.conversion_money AS c
+	JOIN biolink.creator AS r ON r.creator_id OPERATOR(pg_catalog.=) c.creator_id
+	CROSS JOIN (VALUES ('first'), ('last'), ('last_non_direct'), ('linear'), ('position'), ('time_decay')) AS m (model)
+	CROSS JOIN LATERAL (
+		SELECT pg_catalog.array_agg(t.touched_at ORDER BY t.position) AS touched_at, pg_catalog.array_agg(t.is_direct ORDER BY t.position) AS direct,
+			COALESCE((r.settings OPERATOR(pg_catalog.->>) 'half_life')::pg_catalog.interval, '7 days'::pg_catalog.interval) AS half_life
+		FROM biolink.touch_path AS t
+		WHERE t.creator_id OPERATOR(pg_catalog.=) c.creator_id AND t.conversion_id OPERATOR(pg_catalog.=) c.conversion_id
+	) AS a
+	CROSS JOIN LATERAL ROWS FROM (
+		pg_catalog.unnest(biolink.credit(m.model, a.touched_at, c.converted_at, 1000000, a.half_life, NULL, a.direct)),
+		pg_catalog.unnest(biolink.credit(m.model, a.touched_at, c.converted_at, GREATEST(c.net, 0), a.half_life, NULL, a.direct)),
+		pg_catalog.unnest(biolink.credit(m.model, a.touched_at, c.converted_at, c.gross, a.half_life, NULL, a.direct))
+	) WITH ORDINALITY AS s (weight, credit, gross_credit, position)
+	JOIN biolink.touch_path AS p ON p.creator_id OPERATOR(pg_catalog.=) c.creator_id AND p.conversion_id OPERATOR(pg_catalog.=) c.conversion_id
+		AND p.position OPERATOR(pg_catalog.=) s.position
+	WHERE c.touches OPERATOR(pg_catalog.>) 0 AND NOT c.is_test;
+COMMENT ON VIEW biolink.attribution IS
+	'Credit of every touch under every model (first, last, last_non_direct, linear, position, time_decay), tests left out. Per conversion and model, credit adds up to the net revenue and gross_credit to the gross, in minor units of currency; what refunds took is gross_credit - credit. '
+	'For goals without money currency is NULL and credit is in millionths of one conversion. weight is the touch''s part of one conversion. Filter by model: each row of another model is other credit for the same money.';
+
+CREATE VIEW biolink.unattributed WITH (security_invoker = true) AS
+	SELECT c.creator_id, c.conversion_id, c.order_id, c.currency, c.net AS amount,
+		CASE WHEN c.net OPERATOR(pg_catalog.<) 0 THEN 'over_refunded' ELSE c.reason END AS reason
+	FROM biolink.conversion_money AS c
+	WHERE (c.touches OPERATOR(pg_catalog.=) 0 OR c.net OPERATOR(pg_catalog.<) 0) AND NOT c.is_test;
+COMMENT ON VIEW biolink.unattributed IS
+	'Money (minor units of currency; for goals, millionths of one conversion) that no touch earned, with the reason: no_touch, outside_lookback, consent, bad_token, bots_only, or over_refunded (negative: refunds beyond the gross). Under every model, credit of attribution + amount of unattributed = net revenue.';
+
+GRANT SELECT ON biolink.conversion_money, biolink.attribution, biolink.unattributed TO biolink_app, biolink_analyst, biolink_admin;

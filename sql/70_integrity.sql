@@ -1,0 +1,119 @@
+-- 70_integrity.sql: the rules that always hold, checked on live data.
+
+CREATE FUNCTION biolink.integrity_check(creator_id pg_catalog.int8 DEFAULT NULL)
+	RETURNS TABLE (rule pg_catalog.text, ok pg_catalog.bool, failures pg_catalog.int8, detail pg_catalog.jsonb)
+	LANGUAGE plpgsql STABLE PARALLEL UNSAFE COST 1000000 ROWS 5
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+#variable_conflict use_column
+DECLARE
+	only_creator CONSTANT int8 := creator_id;
+BEGIN
+	RETURN QUERY
+	WITH
+	events AS MATERIALIZED (
+		SELECT e.creator_id, e.event_id, e.kind, e.order_id, e.payment, e.merged, e.occurred_at, e.context
+			FROM biolink.event AS e WHERE only_creator IS NULL OR e.creator_id = only_creator
+	),
+	entries AS MATERIALIZED (
+		SELECT l.* FROM biolink.ledger AS l WHERE only_creator IS NULL OR l.creator_id = only_creator
+	),
+	money AS MATERIALIZED (
+		SELECT m.* FROM biolink.conversion_money AS m WHERE only_creator IS NULL OR m.creator_id = only_creator
+	),
+	failure (rule, what, example) AS (
+		SELECT 'exactly_once', 'event id stored twice', jsonb_build_object('creator_id', e.creator_id, 'event_id', e.event_id)
+			FROM events AS e GROUP BY e.creator_id, e.event_id HAVING count(*) > 1
+		UNION ALL
+		SELECT 'exactly_once', 'event id does not carry its time', jsonb_build_object('creator_id', e.creator_id, 'event_id', e.event_id)
+			FROM events AS e
+			WHERE biolink.uuid_v7_time(e.event_id) IS DISTINCT FROM date_trunc('milliseconds', e.occurred_at)
+		UNION ALL
+		SELECT 'exactly_once', 'key without its event', jsonb_build_object('creator_id', k.creator_id, 'source', k.source, 'key', k.key)
+			FROM biolink.event_key AS k
+			WHERE (only_creator IS NULL OR k.creator_id = only_creator)
+				AND NOT EXISTS (SELECT FROM events AS e WHERE e.creator_id = k.creator_id AND e.event_id = k.event_id)
+		UNION ALL
+		SELECT 'exactly_once', 'ledger row that does not match an event', jsonb_build_object('creator_id', l.creator_id, 'entry_id', l.entry_id)
+			FROM entries AS l
+			WHERE NOT EXISTS (SELECT FROM events AS e WHERE e.creator_id = l.creator_id AND e.event_id = l.event_id AND e.order_id = l.order_id AND NOT e.merged)
+		UNION ALL
+		SELECT 'exactly_once', 'order booked more or less than once', jsonb_build_object('creator_id', l.creator_id, 'order_id', l.order_id, 'times', count(*))
+			FROM entries AS l WHERE l.kind = 'order' GROUP BY l.creator_id, l.order_id HAVING count(*) > 1
+		UNION ALL
+		SELECT 'exactly_once', 'order of which nothing is booked', jsonb_build_object('creator_id', r.creator_id, 'order_id', r.order_id)
+			FROM biolink.order_ref AS r
+			WHERE (only_creator IS NULL OR r.creator_id = only_creator)
+				AND NOT EXISTS (SELECT FROM entries AS l WHERE l.creator_id = r.creator_id AND l.event_id = r.event_id AND l.kind = 'order')
+		UNION ALL
+		SELECT 'money_conserved', 'credits and unattributed differ from net revenue',
+				jsonb_build_object('creator_id', m.creator_id, 'conversion_id', m.conversion_id, 'model', v.model,
+					'credit', COALESCE(a.credit, 0), 'unattributed', COALESCE(u.amount, 0), 'net', m.net)
+			FROM money AS m
+			CROSS JOIN (VALUES ('first'), ('last'), ('last_non_direct'), ('linear'), ('position'), ('time_decay')) AS v (model)
+			LEFT JOIN (SELECT a.creator_id, a.conversion_id, a.model, sum(a.credit) AS credit, sum(a.gross_credit) AS gross, sum(a.weight) AS weight
+				FROM biolink.attribution AS a WHERE only_creator IS NULL OR a.creator_id = only_creator
+				GROUP BY a.creator_id, a.conversion_id, a.model) AS a
+				ON a.creator_id = m.creator_id AND a.conversion_id = m.conversion_id AND a.model = v.model
+			LEFT JOIN biolink.unattributed AS u ON u.creator_id = m.creator_id AND u.conversion_id = m.conversion_id
+			WHERE NOT m.is_test
+				AND (COALESCE(a.credit, 0) + COALESCE(u.amount, 0) <> m.net
+					OR (m.touches > 0 AND (a.gross IS DISTINCT FROM m.gross OR a.weight IS DISTINCT FROM 1)))
+		UNION ALL
+		SELECT 'money_conserved', 'conversions'' net differs from the ledger''s', jsonb_build_object('creator_id', t.creator_id, 'currency', t.currency, 'ledger', t.ledger, 'conversions', t.net)
+			FROM (
+				SELECT l.creator_id, l.currency, sum(l.amount) AS ledger,
+					COALESCE((SELECT sum(m.net) FROM money AS m WHERE m.creator_id = l.creator_id AND m.currency = l.currency), 0) AS net
+				FROM entries AS l
+				WHERE EXISTS (SELECT FROM money AS m WHERE m.creator_id = l.creator_id AND m.order_id = l.order_id AND m.currency = l.currency AND m.is_test = l.is_test)
+				GROUP BY l.creator_id, l.currency
+			) AS t
+			WHERE t.ledger <> t.net
+		UNION ALL
+		SELECT 'causality', 'touch after its conversion', jsonb_build_object('creator_id', p.creator_id, 'conversion_id', p.conversion_id, 'position', p.position)
+			FROM biolink.touch_path AS p
+			JOIN money AS m ON m.creator_id = p.creator_id AND m.conversion_id = p.conversion_id
+			WHERE p.touched_at > m.converted_at
+		UNION ALL
+		SELECT 'causality', 'path is not as long as its conversion says', jsonb_build_object('creator_id', m.creator_id, 'conversion_id', m.conversion_id)
+			FROM money AS m
+			LEFT JOIN (SELECT p.creator_id, p.conversion_id, count(*) AS touches, max(p.position) AS last_position
+				FROM biolink.touch_path AS p GROUP BY p.creator_id, p.conversion_id) AS p
+				ON p.creator_id = m.creator_id AND p.conversion_id = m.conversion_id
+			WHERE COALESCE(p.touches, 0) <> m.touches OR COALESCE(p.last_position, 0) <> m.touches
+		UNION ALL
+		SELECT 'nothing_lost', 'paid order without a ledger row or a sale it is merged into', jsonb_build_object('creator_id', e.creator_id, 'event_id', e.event_id)
+			FROM events AS e
+			WHERE e.kind = 'order' AND COALESCE(e.payment, 'paid') = 'paid'
+				AND NOT EXISTS (SELECT FROM biolink.order_ref AS r WHERE r.creator_id = e.creator_id AND r.ref = e.order_id)
+		UNION ALL
+		SELECT 'nothing_lost', 'refund or dispute without a ledger row', jsonb_build_object('creator_id', e.creator_id, 'event_id', e.event_id)
+			FROM events AS e
+			WHERE e.kind IN ('refund', 'dispute', 'dispute_won')
+				AND NOT EXISTS (SELECT FROM entries AS l WHERE l.creator_id = e.creator_id AND l.event_id = e.event_id)
+		UNION ALL
+		SELECT 'nothing_lost', 'sale that is neither a conversion nor queued', jsonb_build_object('creator_id', r.creator_id, 'order_id', r.order_id)
+			FROM biolink.order_ref AS r
+			WHERE (only_creator IS NULL OR r.creator_id = only_creator)
+				AND NOT EXISTS (SELECT FROM biolink.conversion AS c WHERE c.creator_id = r.creator_id AND c.conversion_id = r.event_id)
+				AND NOT EXISTS (SELECT FROM biolink.attribution_queue AS q WHERE q.creator_id = r.creator_id AND q.conversion_id = r.event_id)
+		UNION ALL
+		SELECT 'privacy', 'raw email address or phone number in a context', jsonb_build_object('creator_id', e.creator_id, 'event_id', e.event_id)
+			FROM events AS e
+			WHERE e.context IS NOT NULL AND biolink.mask_identifiers(e.context) <> e.context
+		UNION ALL
+		SELECT 'privacy', 'raw email address or phone number in a parked event', jsonb_build_object('creator_id', p.creator_id, 'parked_id', p.parked_id)
+			FROM biolink.event_parked AS p
+			WHERE (only_creator IS NULL OR p.creator_id = only_creator) AND biolink.mask_identifiers(p.event) <> p.event
+	)
+	SELECT r.rule, count(f.what) = 0, count(f.what),
+			COALESCE(jsonb_agg(f.example || jsonb_build_object('what', f.what) ORDER BY f.what, f.example) FILTER (WHERE f.number <= 10), '[]')
+		FROM unnest('{exactly_once,money_conserved,causality,nothing_lost,privacy}'::text[]) WITH ORDINALITY AS r (rule, place)
+		LEFT JOIN (SELECT f.*, row_number() OVER (PARTITION BY f.rule) AS number FROM failure AS f) AS f ON f.rule = r.rule
+		GROUP BY r.rule, r.place
+		ORDER BY r.place;
+END
+$$;
+COMMENT ON FUNCTION biolink.integrity_check(pg_catalog.int8) IS
+	'Checks the rules on live data, of one creator or of all that the caller may see: exactly_once, money_conserved, causality, nothing_lost, privacy. ok is false where failures > 0; detail is an array of up to ten of them, each with what is wrong and where. Reads everything: for a quiet hour.';
+GRANT EXECUTE ON FUNCTION biolink.integrity_check(pg_catalog.int8) TO biolink_app, biolink_analyst, biolink_admin;
