@@ -60,6 +60,19 @@ extern bool url_next_param(Slice query, size_t *position, UrlParam *param);
 /* Decode a parameter's name or value (plus sign and %XX) into out (room for in.len); returns the length. */
 extern size_t url_decode(Slice in, char *out);
 
+/*
+ * Decode as url_decode() and make the result presentable: bytes that are no
+ * valid UTF-8 and control characters dropped, blanks at both ends trimmed
+ * (a tab or line break counts as a blank).  Room for in.len.
+ */
+extern size_t url_decode_text(Slice in, char *out);
+
+/* The second half of url_decode_text(), in place. */
+extern size_t url_text_clean(char *text, size_t len);
+
+/* Length of the UTF-8 character at the start of text; 0 where there is no valid one. */
+extern size_t url_utf8_length(const char *text, size_t len);
+
 /* Equal after decoding. */
 extern bool url_name_equals(Slice name, const char *decoded, size_t decoded_len);
 
@@ -90,6 +103,9 @@ extern size_t url_redirect_bound(size_t base_len, size_t request_len,
  *	drop), then the additions that both lack, then token_name=token (which
  *	replaces a parameter of that name in base; none when token.len is 0);
  *	base's fragment, else the request's.
+ * drop holds decoded names joined by ampersands; request may be NULL; base
+ * comes from url_split().  An addition whose name only a dropped parameter
+ * had is added.
  * Bytes that may not stand in a URL (space, control, non-ASCII, " < > \ ^ ` { | })
  * are percent-encoded; what is encoded already stays as it is.
  * Returns the length written to out (not NUL-terminated).

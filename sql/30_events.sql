@@ -1,0 +1,271 @@
+-- 30_events.sql: what happened: events, their keys, the ledger, what was parked; and the calls that write them.
+--
+-- All of this is append-only truth.  Money exists only as signed rows of the ledger; what an event's key did is decided once, in the
+-- transaction that stores the event.
+
+CREATE FUNCTION biolink.arrival() RETURNS pg_catalog.timestamptz
+	LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1
+	AS 'MODULE_PATHNAME', 'arrival';
+COMMENT ON FUNCTION biolink.arrival() IS
+	'Time of arrival of a row: the clock, read after the top transaction has its id. A reader that noted a time t and then took an id of its own has every row with an arrival before t, once pg_snapshot_xmin() has passed that id.';
+GRANT EXECUTE ON FUNCTION biolink.arrival() TO biolink_app, biolink_admin;
+
+CREATE TABLE biolink.event (
+	creator_id pg_catalog.int8 NOT NULL,
+	event_id pg_catalog.uuid NOT NULL,
+	occurred_at pg_catalog.timestamptz NOT NULL,
+	received_at pg_catalog.timestamptz NOT NULL DEFAULT biolink.arrival(),
+	visitor biolink.idhash,
+	day_visitor biolink.idhash,
+	visit_id pg_catalog.uuid,
+	click_id pg_catalog.uuid,
+	link_id pg_catalog.int8,
+	campaign_id pg_catalog.int8,
+	offer_id pg_catalog.int8,
+	post_id pg_catalog.int8,
+	agent_id pg_catalog.int8,
+	referrer_id pg_catalog.int8,
+	amount pg_catalog.int8,
+	is_bot pg_catalog.bool NOT NULL DEFAULT false,
+	is_test pg_catalog.bool NOT NULL DEFAULT false,
+	merged pg_catalog.bool NOT NULL DEFAULT false,
+	measurement_denied pg_catalog.bool NOT NULL DEFAULT false,
+	kind pg_catalog.text NOT NULL,
+	source pg_catalog.text NOT NULL,
+	bot_reason pg_catalog.text,
+	evidence pg_catalog.text,
+	token_reason pg_catalog.text,
+	channel pg_catalog.text,
+	channel_evidence pg_catalog.text,
+	medium pg_catalog.text,
+	platform pg_catalog.text,
+	device pg_catalog.text,
+	os pg_catalog.text,
+	browser pg_catalog.text,
+	app pg_catalog.text,
+	country pg_catalog.text,
+	region pg_catalog.text,
+	city pg_catalog.text,
+	language pg_catalog.text,
+	referrer_host pg_catalog.text,
+	order_id pg_catalog.text,
+	order_type pg_catalog.text,
+	payment pg_catalog.text,
+	goal pg_catalog.text,
+	currency pg_catalog.text,
+	utm pg_catalog.jsonb,
+	context pg_catalog.jsonb
+) PARTITION BY RANGE (occurred_at);
+ALTER TABLE biolink.event OWNER TO biolink_owner;
+COMMENT ON TABLE biolink.event IS 'Everything that happened, one row each, by month of occurred_at (UTC). Append-only. Analysts read performance() and the views rather than this.';
+COMMENT ON COLUMN biolink.event.event_id IS 'UUIDv7 whose time is occurred_at, to the millisecond; the click_id of a click, the visit_id of a visit.';
+COMMENT ON COLUMN biolink.event.occurred_at IS 'When it happened, as the sender says.';
+COMMENT ON COLUMN biolink.event.received_at IS 'When it arrived here: biolink.arrival().';
+COMMENT ON COLUMN biolink.event.visitor IS 'Hash of the first-party cookie when measurement is allowed, else of the event''s own id (that session alone).';
+COMMENT ON COLUMN biolink.event.day_visitor IS 'Per-day hash of address and agent, to count visitors without a cookie; NULL where there is a cookie, where measurement is denied and where no address was sent. The address itself is not stored.';
+COMMENT ON COLUMN biolink.event.visit_id IS 'Click: the visit of the bio page that it continues.';
+COMMENT ON COLUMN biolink.event.click_id IS 'Order, refund or goal: the click or visit that a genuine token or a click id names.';
+COMMENT ON COLUMN biolink.event.agent_id IS 'User agent: text_id of biolink.repeated_text.';
+COMMENT ON COLUMN biolink.event.referrer_id IS 'Referrer: text_id of biolink.repeated_text.';
+COMMENT ON COLUMN biolink.event.amount IS 'Minor units of currency, never negative; what it does to the books is in biolink.ledger.';
+COMMENT ON COLUMN biolink.event.merged IS 'An order that was known already under another key: its evidence counts, its money does not.';
+COMMENT ON COLUMN biolink.event.evidence IS 'How click_id was found: token or click_id; for a click how its visit was found: token or visitor.';
+COMMENT ON COLUMN biolink.event.token_reason IS 'Why a token that came with it did not hold or was not used: malformed, unknown_key, revoked_key, bad_signature, expired, other_creator, malformed_click_id, disagreement.';
+COMMENT ON COLUMN biolink.event.channel_evidence IS 'What the channel was read from: utm_source, platform, click_id, app, referrer, visit or direct.';
+COMMENT ON COLUMN biolink.event.utm IS 'UTM parameters and platforms'' click ids of the URL as requested.';
+COMMENT ON COLUMN biolink.event.context IS 'Keys of the request or event that biolink has no column for; texts that look like an email address or phone number are masked.';
+ALTER TABLE biolink.event ENABLE ROW LEVEL SECURITY;
+
+CREATE FUNCTION biolink.prepare_event_leaf(leaf pg_catalog.regclass) RETURNS pg_catalog.void
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	name text := (SELECT c.relname FROM pg_class AS c WHERE c.oid = leaf);
+BEGIN
+	EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I PRIMARY KEY (creator_id, event_id)', leaf, name || '_pkey');
+	EXECUTE format('CREATE INDEX %I ON %s (creator_id, visitor, occurred_at) WHERE visitor IS NOT NULL', name || '_visitor_idx', leaf);
+	EXECUTE format('CREATE INDEX %I ON %s (creator_id, order_id) WHERE order_id IS NOT NULL', name || '_order_idx', leaf);
+	EXECUTE format('CREATE INDEX %I ON %s USING brin (received_at) WITH (autosummarize = on)', name || '_received_idx', leaf);
+END
+$$;
+COMMENT ON FUNCTION biolink.prepare_event_leaf(pg_catalog.regclass) IS 'Gives a partition of biolink.event its key and indexes: the one place where they are defined.';
+
+CREATE TABLE biolink.event_default PARTITION OF biolink.event DEFAULT;
+ALTER TABLE biolink.event_default OWNER TO biolink_owner;
+COMMENT ON TABLE biolink.event_default IS 'Events of months that have no partition; the job "maintain" moves them into one.';
+SELECT biolink.prepare_event_leaf('biolink.event_default');
+
+CREATE TABLE biolink.repeated_text (
+	creator_id pg_catalog.int8 NOT NULL,
+	text_id pg_catalog.int8 NOT NULL,
+	event_id pg_catalog.uuid NOT NULL,
+	value pg_catalog.text NOT NULL,
+	PRIMARY KEY (creator_id, text_id, event_id)
+);
+ALTER TABLE biolink.repeated_text OWNER TO biolink_owner;
+COMMENT ON TABLE biolink.repeated_text IS 'Texts that many events share (user agents, referrers), stored by the event that first brought them. Two sessions may both be first: such rows say the same, and nobody had to wait.';
+COMMENT ON COLUMN biolink.repeated_text.text_id IS 'First 8 bytes of the BLAKE2b-256 hash of value, as a signed big-endian number.';
+
+CREATE TABLE biolink.event_key (
+	creator_id pg_catalog.int8 NOT NULL,
+	source pg_catalog.text NOT NULL,
+	key pg_catalog.text NOT NULL,
+	event_id pg_catalog.uuid NOT NULL,
+	kind pg_catalog.text NOT NULL,
+	revision pg_catalog.int8 NOT NULL DEFAULT 0,
+	digest pg_catalog.bytea NOT NULL,
+	received_at pg_catalog.timestamptz NOT NULL DEFAULT biolink.arrival(),
+	PRIMARY KEY (creator_id, source, key)
+);
+ALTER TABLE biolink.event_key OWNER TO biolink_owner;
+COMMENT ON TABLE biolink.event_key IS 'Idempotency keys: what each (creator, source, key) did. Written in the transaction of its effect; no time-to-live decides.';
+COMMENT ON COLUMN biolink.event_key.key IS 'As sent, but for a key that looks like an email address or phone number: of that only a keyed hash is stored, as "hash:" and 32 hexadecimal digits.';
+COMMENT ON COLUMN biolink.event_key.digest IS 'Keyed digest of the event''s canonical text without sent_at; of a request, of the link it asked for.';
+COMMENT ON COLUMN biolink.event_key.event_id IS 'The event it made; after a higher revision, still the first.';
+
+CREATE TABLE biolink.event_parked (
+	creator_id pg_catalog.int8 NOT NULL,
+	parked_id pg_catalog.uuid NOT NULL,
+	source pg_catalog.text NOT NULL,
+	key pg_catalog.text NOT NULL,
+	kind pg_catalog.text,
+	reason pg_catalog.text NOT NULL,
+	event pg_catalog.jsonb NOT NULL,
+	digest pg_catalog.bytea NOT NULL,
+	received_at pg_catalog.timestamptz NOT NULL DEFAULT biolink.arrival(),
+	PRIMARY KEY (creator_id, parked_id),
+	UNIQUE (creator_id, source, key, digest)
+);
+ALTER TABLE biolink.event_parked OWNER TO biolink_owner;
+COMMENT ON TABLE biolink.event_parked IS 'What could not be taken as it came, with the reason: nothing is lost. The same content is parked once.';
+COMMENT ON COLUMN biolink.event_parked.reason IS 'key_reused, order_differs, test_differs, currency_mismatch, or what the caller of park_event() said.';
+COMMENT ON COLUMN biolink.event_parked.event IS 'The event as it came; values of identifiers left out, texts that look like an email address or phone number masked.';
+
+CREATE TABLE biolink.order_ref (
+	creator_id pg_catalog.int8 NOT NULL,
+	ref pg_catalog.text NOT NULL,
+	order_id pg_catalog.text NOT NULL,
+	event_id pg_catalog.uuid NOT NULL,
+	received_at pg_catalog.timestamptz NOT NULL DEFAULT biolink.arrival(),
+	PRIMARY KEY (creator_id, ref)
+);
+ALTER TABLE biolink.order_ref OWNER TO biolink_owner;
+COMMENT ON TABLE biolink.order_ref IS 'Which sale a reference means: what makes one conversion of one order, under whatever keys and from whatever sources it comes.';
+COMMENT ON COLUMN biolink.order_ref.event_id IS 'The first accepted event of the order: the conversion_id.';
+
+CREATE TABLE biolink.ledger (
+	creator_id pg_catalog.int8 NOT NULL,
+	entry_id pg_catalog.uuid NOT NULL,
+	event_id pg_catalog.uuid NOT NULL,
+	order_id pg_catalog.text NOT NULL,
+	kind pg_catalog.text NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY ('{order,revision,refund,dispute,dispute_won}'::pg_catalog.text[])),
+	amount pg_catalog.int8 NOT NULL,
+	currency pg_catalog.text NOT NULL CHECK (currency OPERATOR(pg_catalog.~) '^[A-Z]{3}$'),
+	occurred_at pg_catalog.timestamptz NOT NULL,
+	received_at pg_catalog.timestamptz NOT NULL DEFAULT biolink.arrival(),
+	is_test pg_catalog.bool NOT NULL DEFAULT false,
+	PRIMARY KEY (creator_id, entry_id),
+	UNIQUE (creator_id, event_id),
+	CHECK (CASE kind
+		WHEN 'order' THEN amount OPERATOR(pg_catalog.>=) 0
+		WHEN 'refund' THEN amount OPERATOR(pg_catalog.<) 0
+		WHEN 'dispute' THEN amount OPERATOR(pg_catalog.<) 0
+		WHEN 'dispute_won' THEN amount OPERATOR(pg_catalog.>) 0
+		ELSE true END)
+);
+ALTER TABLE biolink.ledger OWNER TO biolink_owner;
+CREATE INDEX ledger_order_id_idx ON biolink.ledger (creator_id, order_id);
+COMMENT ON TABLE biolink.ledger IS 'Money: signed minor units, one row for each event that moved some. Nothing else is money.';
+COMMENT ON COLUMN biolink.ledger.kind IS 'order (+), revision (new less old amount), refund (-), dispute (-), dispute_won (+).';
+
+CREATE TABLE biolink.attribution_queue (
+	creator_id pg_catalog.int8 NOT NULL,
+	queue_id pg_catalog.int8 GENERATED ALWAYS AS IDENTITY,
+	conversion_id pg_catalog.uuid NOT NULL,
+	reason pg_catalog.text NOT NULL,
+	PRIMARY KEY (creator_id, queue_id)
+);
+ALTER TABLE biolink.attribution_queue OWNER TO biolink_owner;
+COMMENT ON TABLE biolink.attribution_queue IS 'Conversions whose path has to be built: appended to by track() and by the fold of late touches, emptied by the job "attribute".';
+COMMENT ON COLUMN biolink.attribution_queue.reason IS 'arrived, merged, updated or late_touch.';
+
+DO $$
+DECLARE
+	name pg_catalog.text;
+BEGIN
+	FOREACH name IN ARRAY '{event,repeated_text,event_key,event_parked,order_ref,ledger,attribution_queue}'::pg_catalog.text[] LOOP
+		EXECUTE pg_catalog.format('ALTER TABLE biolink.%I ENABLE ROW LEVEL SECURITY', name);
+		EXECUTE pg_catalog.format('CREATE POLICY %I ON biolink.%I FOR SELECT TO biolink_app, biolink_admin USING (true)', name || '_app', name);
+		EXECUTE pg_catalog.format('CREATE POLICY %I ON biolink.%I FOR SELECT TO biolink_analyst
+			USING (creator_id OPERATOR(pg_catalog.=) ANY ((SELECT biolink.my_creators())::pg_catalog.int8[]))', name || '_analyst', name);
+		EXECUTE pg_catalog.format('GRANT SELECT ON biolink.%I TO biolink_app, biolink_analyst, biolink_admin', name);
+	END LOOP;
+END
+$$;
+
+SELECT pg_catalog.pg_extension_config_dump('biolink.event_default', '');
+SELECT pg_catalog.pg_extension_config_dump('biolink.repeated_text', '');
+SELECT pg_catalog.pg_extension_config_dump('biolink.event_key', '');
+SELECT pg_catalog.pg_extension_config_dump('biolink.event_parked', '');
+SELECT pg_catalog.pg_extension_config_dump('biolink.order_ref', '');
+SELECT pg_catalog.pg_extension_config_dump('biolink.ledger', '');
+SELECT pg_catalog.pg_extension_config_dump('biolink.attribution_queue', '');
+SELECT pg_catalog.pg_extension_config_dump('biolink.attribution_queue_queue_id_seq', '');
+
+CREATE FUNCTION biolink.open_page(creator_id pg_catalog.int8, request pg_catalog.jsonb, max_offers pg_catalog.int4 DEFAULT 10,
+		OUT visit_id pg_catalog.uuid, OUT token biolink.token, OUT visitor biolink.idhash, OUT decision_id pg_catalog.uuid,
+		OUT offers pg_catalog.jsonb, OUT is_bot pg_catalog.bool, OUT reason pg_catalog.text)
+	LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
+	AS 'MODULE_PATHNAME', 'open_page';
+COMMENT ON FUNCTION biolink.open_page(pg_catalog.int8, pg_catalog.jsonb, pg_catalog.int4) IS
+	'One view of a bio page: stores the visit, gives a session token and the offers to show. Call as SELECT * FROM biolink.open_page(...): (biolink.open_page(...)).* would store one visit per column. '
+	'request: JSON object {user_agent, url, referrer, headers {}, ip, country, language, platform, post, visitor, campaign, consent {measurement}, test, key, occurred_at ...}; unknown keys go to event.context. '
+	'offers: array of {rank, offer_id, name, price, currency, link, url, propensity}, in sort_order. A key seen before gives the first visit_id and stores nothing. '
+	'reason: NULL, duplicate, unknown_creator (then nothing is stored), or why is_bot is true. To keep a visitor without a cookie, set the first-party cookie to visit_id. '
+	'Errors: 22023 for a wrong type or value, naming the key; 55000 for key trouble.';
+
+CREATE FUNCTION biolink.click(creator_id pg_catalog.int8, link pg_catalog.text, request pg_catalog.jsonb,
+		OUT status pg_catalog.text, OUT click_id pg_catalog.uuid, OUT visitor biolink.idhash, OUT token biolink.token,
+		OUT redirect_url pg_catalog.text, OUT offer_id pg_catalog.int8, OUT route pg_catalog.text, OUT is_bot pg_catalog.bool, OUT reason pg_catalog.text)
+	LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
+	AS 'MODULE_PATHNAME', 'click';
+COMMENT ON FUNCTION biolink.click(pg_catalog.int8, pg_catalog.text, pg_catalog.jsonb) IS
+	'One click on a link, found by slug: stores the event, gives a redirect token and the URL to send the visitor to. Call as SELECT * FROM biolink.click(...): (biolink.click(...)).* would click once per column. '
+	'status: ok; duplicate (the request''s key was seen before: first click_id, a fresh token, nothing stored); refused (reason unknown_creator, unknown_link or inactive_link; nothing stored, redirect_url NULL). '
+	'redirect_url: the link''s URL, plus the request''s parameters that it lacks, plus the link''s UTM, plus the token; the link''s fragment, else the request''s. '
+	'Bots, HEAD requests and prefetches (is_bot, reason says why) get a URL without a token. request: as for open_page, plus token and method. '
+	'route: which rule of the link chose the URL; "default" is the link''s own URL. '
+	'Errors: 22023 for a wrong type or value, naming the key; 55000 for key trouble.';
+
+CREATE FUNCTION biolink.track(creator_id pg_catalog.int8, event pg_catalog.jsonb,
+		OUT status pg_catalog.text, OUT event_id pg_catalog.uuid, OUT detail pg_catalog.text)
+	LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
+	AS 'MODULE_PATHNAME', 'track';
+COMMENT ON FUNCTION biolink.track(pg_catalog.int8, pg_catalog.jsonb) IS
+	'Takes a lead, order, refund, dispute or custom event, exactly once by (creator, source, key). Call as SELECT * FROM biolink.track(...). '
+	'status: inserted; duplicate (same key, same content: the first event_id); merged (an order known under another key, same money: evidence added, money not); '
+	'updated (an order''s key with a higher revision: the ledger gets the difference); conflict (same key, other content, or same order, other money, or another currency: parked, detail says why, event_id is the parked_id). '
+	'event: JSON object {kind*, source*, key*, occurred_at, sent_at, revision, token, click_id, visitor, order_id, order_type, subscription_id, payment, amount, currency, offer_id, link_id, goal, test, consent {}, context {}}; amounts are whole minor units. '
+	'An order needs order_id, amount, currency; a refund, dispute and dispute_won need order_id and a positive amount and currency. A bad token never costs the order: it is recorded with its reason. '
+	'Errors: 22023 for what cannot be taken at all, naming the key; 55000 for key trouble.';
+
+CREATE FUNCTION biolink.park_event(creator_id pg_catalog.int8, source pg_catalog.text, key pg_catalog.text, reason pg_catalog.text, event pg_catalog.jsonb,
+		OUT status pg_catalog.text, OUT parked_id pg_catalog.uuid)
+	LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
+	AS 'MODULE_PATHNAME', 'park_event';
+COMMENT ON FUNCTION biolink.park_event(pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
+	'Keeps something that is no event, such as a heartbeat line of a click log, with the reason, so that nothing that came in is lost. status parked, or duplicate when the same content under the same key is parked already (then its parked_id). '
+	'Errors: 22023 for an empty source, key or reason; 55000 for key trouble.';
+
+CREATE FUNCTION biolink.mask_identifiers(value pg_catalog.jsonb) RETURNS pg_catalog.jsonb
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 50
+	AS 'MODULE_PATHNAME', 'mask_identifiers';
+COMMENT ON FUNCTION biolink.mask_identifiers(pg_catalog.jsonb) IS
+	'The same JSON with every text, and every key of an object, that holds something like an email address or a phone number masked as "[email]" or "[phone]".';
+
+GRANT EXECUTE ON FUNCTION biolink.open_page(pg_catalog.int8, pg_catalog.jsonb, pg_catalog.int4),
+	biolink.click(pg_catalog.int8, pg_catalog.text, pg_catalog.jsonb),
+	biolink.track(pg_catalog.int8, pg_catalog.jsonb),
+	biolink.park_event(pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) TO biolink_app;
+GRANT EXECUTE ON FUNCTION biolink.mask_identifiers(pg_catalog.jsonb) TO biolink_app, biolink_analyst, biolink_admin;

@@ -1,0 +1,907 @@
+/*-------------------------------------------------------------------------
+ *
+ * click.c
+ *	  The request path: views of a bio page and clicks on links.
+ *
+ * Owns what happens between a request and its answer: request -> link found
+ * -> agent, UTM, channel worked out in memory -> event row -> token and URL.
+ *
+ * Invariants:
+ *	- One call stores at most one event, and nothing when its key was seen
+ *	  before or the link or creator is unknown.
+ *	- Nothing is updated: rows are only added.
+ *	- The token is signed over the event id that is stored, and a bot gets none.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "biolink.h"
+
+#include "agent_core.h"
+#include "channel_core.h"
+#include "config_cache.h"
+#include "event_store.h"
+#include "house.h"
+#include "keys.h"
+#include "request.h"
+#include "token.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include <sodium.h>
+
+#define MAX_URL_BYTES		8192
+#define MAX_AGENT_BYTES		2048
+#define MAX_NAME_BYTES		200
+#define MAX_KEY_BYTES		1000
+#define MAX_VISITOR_BYTES	1000
+#define MAX_TOKEN_BYTES		1000
+
+/* A visit without a token is found by its visitor for this long. */
+#define VISIT_WINDOW		(INT64CONST(30) * 60 * USECS_PER_SEC)
+
+PG_FUNCTION_INFO_V1(click);
+PG_FUNCTION_INFO_V1(open_page);
+
+/* Keys of a request that have a meaning of their own; others go to context. */
+static const char *const request_keys[] = {
+	"user_agent", "method", "url", "referrer", "headers", "ip", "country",
+	"region", "city", "language", "platform", "post", "caption", "visitor",
+	"token", "campaign", "consent", "test", "key", "occurred_at"
+};
+
+/* A request, read. */
+typedef struct Request
+{
+	JsonObject	object;
+	Slice		key;
+	Slice		url;
+	bool		has_url_parts;
+	UrlParts	url_parts;
+	Slice		visitor;
+	Slice		token;
+	bool		token_from_url;
+	Slice		ip;
+	Slice		post;
+	Slice		caption;
+	Slice		campaign;
+	Slice		referrer;
+	Slice		stated_platform;
+	AgentClass	agent;
+} Request;
+
+static SavedPlan named_event_plan = SAVED_PLAN(
+	"SELECT e.kind, e.event_id, e.visit_id, e.visitor, e.channel, e.medium, e.platform, e.post_id, e.campaign_id, e.measurement_denied, e.day_visitor"
+	" FROM biolink.event AS e"
+	" WHERE e.creator_id OPERATOR(pg_catalog.=) $1 AND e.event_id OPERATOR(pg_catalog.=) $2"
+	" AND e.occurred_at OPERATOR(pg_catalog.>=) $3 AND e.occurred_at OPERATOR(pg_catalog.<) $4",
+	"luzz");
+
+static SavedPlan latest_visit_plan = SAVED_PLAN(
+	"SELECT e.kind, e.event_id, e.visit_id, e.visitor, e.channel, e.medium, e.platform, e.post_id, e.campaign_id, e.measurement_denied, e.day_visitor"
+	" FROM biolink.event AS e"
+	" WHERE e.creator_id OPERATOR(pg_catalog.=) $1 AND e.visitor OPERATOR(biolink.=) $2"
+	" AND e.occurred_at OPERATOR(pg_catalog.>=) $3 AND e.occurred_at OPERATOR(pg_catalog.<=) $4"
+	" AND e.kind OPERATOR(pg_catalog.=) 'visit'"
+	" ORDER BY e.occurred_at DESC, e.event_id DESC LIMIT 1",
+	"lhzz");
+
+static SavedPlan campaign_plan = SAVED_PLAN(
+	"SELECT c.campaign_id FROM biolink.campaign AS c"
+	" WHERE c.creator_id OPERATOR(pg_catalog.=) $1 AND c.slug OPERATOR(pg_catalog.=) $2",
+	"lt");
+
+static SavedPlan post_plan = SAVED_PLAN(
+	"SELECT p.post_id FROM biolink.post AS p"
+	" WHERE p.creator_id OPERATOR(pg_catalog.=) $1 AND p.external_id OPERATOR(pg_catalog.=) $2"
+	" AND p.platform OPERATOR(pg_catalog.=) $3",
+	"ltt");
+
+static SavedPlan new_post_plan = SAVED_PLAN(
+	"INSERT INTO biolink.post (creator_id, external_id, platform, caption) VALUES ($1, $2, $3, $4)"
+	" ON CONFLICT DO NOTHING RETURNING post_id",
+	"lttt");
+
+static SavedPlan offers_plan = SAVED_PLAN(
+	"SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object("
+	"'rank', o.rank, 'offer_id', o.offer_id, 'name', o.name, 'price', o.price, 'currency', o.currency,"
+	" 'link', o.slug, 'url', o.url, 'propensity', 1) ORDER BY o.rank), '[]')"
+	" FROM (SELECT pg_catalog.row_number() OVER (ORDER BY f.sort_order, f.offer_id) AS rank, f.offer_id, f.name, f.price,"
+	"   f.currency, f.url,"
+	"   (SELECT l.slug FROM biolink.link AS l WHERE l.creator_id OPERATOR(pg_catalog.=) f.creator_id"
+	"    AND l.offer_id OPERATOR(pg_catalog.=) f.offer_id AND l.active ORDER BY l.link_id LIMIT 1) AS slug"
+	"  FROM biolink.offer AS f WHERE f.creator_id OPERATOR(pg_catalog.=) $1 AND f.active"
+	"  ORDER BY f.sort_order, f.offer_id LIMIT $2) AS o",
+	"ll");
+
+/* not_null raises 22023 for an argument that must be given. */
+static void
+not_null(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	if (PG_ARGISNULL(argument))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must not be null", name)));
+}
+
+/* constant makes a slice of a C string that may be NULL. */
+static Slice
+constant(const char *text)
+{
+	return text == NULL ? NO_SLICE : SLICE_OF(text);
+}
+
+/* name_is compares a header name without regard to case. */
+static bool
+name_is(Slice name, const char *lower_case)
+{
+	if (name.len != strlen(lower_case))
+		return false;
+	for (size_t i = 0; i < name.len; i++)
+	{
+		char		c = name.data[i];
+
+		if (c >= 'A' && c <= 'Z')
+			c += 'a' - 'A';
+		if (c != lower_case[i])
+			return false;
+	}
+	return true;
+}
+
+/*
+ * read_headers looks through the request's headers: a prefetch is one, and the
+ * standard ones stand in for keys that were not given.
+ */
+static bool
+read_headers(Request *request, Slice *user_agent)
+{
+	JsonObject	headers;
+	JsonbIterator *iterator;
+	JsonbValue	value;
+	JsonbIteratorToken token;
+	Slice		name = NO_SLICE;
+	bool		prefetch = false;
+
+	if (!json_nested(&request->object, "headers", &headers))
+		return false;
+
+	iterator = JsonbIteratorInit(headers.container);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		Slice		content;
+
+		if (token == WJB_KEY)
+			name = (Slice) {value.val.string.val, (size_t) value.val.string.len};
+		if (token != WJB_VALUE || value.type != jbvString)
+			continue;
+		content = (Slice) {value.val.string.val, (size_t) value.val.string.len};
+
+		if (agent_header_is_prefetch(name.data, name.len, content.data, content.len))
+			prefetch = true;
+		else if (user_agent->len == 0 && content.len <= MAX_AGENT_BYTES && name_is(name, "user-agent"))
+			*user_agent = content;
+		else if (request->referrer.len == 0 && content.len <= MAX_URL_BYTES && name_is(name, "referer"))
+			request->referrer = content;
+	}
+	return prefetch;
+}
+
+/* read_request reads what does not depend on the creator's data. */
+static void
+read_request(Jsonb *jsonb, Request *request, EventRow *row)
+{
+	JsonObject *object = &request->object;
+	JsonObject	consent;
+	Slice		method;
+	Slice		measurement;
+	bool		prefetch;
+
+	memset(request, 0, sizeof(*request));
+	json_object_open(object, jsonb, "request");
+
+	json_text(object, "key", MAX_KEY_BYTES, &request->key);
+	json_text(object, "user_agent", MAX_AGENT_BYTES, &row->user_agent);
+	json_text(object, "method", 32, &method);
+	json_text(object, "url", MAX_URL_BYTES, &request->url);
+	json_text(object, "referrer", MAX_URL_BYTES, &request->referrer);
+	json_text(object, "ip", 100, &request->ip);
+	json_text(object, "country", MAX_NAME_BYTES, &row->country);
+	json_text(object, "region", MAX_NAME_BYTES, &row->region);
+	json_text(object, "city", MAX_NAME_BYTES, &row->city);
+	json_text(object, "language", MAX_NAME_BYTES, &row->language);
+	json_text(object, "platform", MAX_NAME_BYTES, &request->stated_platform);
+	json_text(object, "post", MAX_NAME_BYTES, &request->post);
+	json_text(object, "caption", MAX_URL_BYTES, &request->caption);
+	json_text(object, "campaign", 100, &request->campaign);
+	json_text(object, "visitor", MAX_VISITOR_BYTES, &request->visitor);
+	json_text(object, "token", MAX_TOKEN_BYTES, &request->token);
+	row->is_test = json_bool(object, "test");
+	if (json_nested(object, "consent", &consent) &&
+		json_text(&consent, "measurement", 32, &measurement))
+	{
+		if (slice_is(measurement, "denied"))
+			row->measurement_denied = true;
+		else if (!slice_is(measurement, "granted") && !slice_is(measurement, "pending"))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("key \"consent.measurement\" of the request must be granted, denied or pending")));
+	}
+	if (!json_time(object, "occurred_at", &row->occurred_at))
+		row->occurred_at = GetCurrentTimestamp();
+
+	prefetch = read_headers(request, &row->user_agent);
+	agent_classify(row->user_agent.data, row->user_agent.len, &request->agent);
+	row->is_bot = request->agent.is_bot;
+	row->bot_reason = constant(request->agent.reason);
+	if (!row->is_bot && (slice_is(method, "HEAD") || slice_is(method, "head")))
+	{
+		row->is_bot = true;
+		row->bot_reason = constant("head");
+	}
+	if (!row->is_bot && prefetch)
+	{
+		row->is_bot = true;
+		row->bot_reason = constant("prefetch");
+	}
+	row->device = constant(request->agent.device);
+	row->os = constant(request->agent.os);
+	row->browser = constant(request->agent.browser);
+	row->app = constant(request->agent.app);
+
+	request->has_url_parts =
+		request->url.len > 0 &&
+		url_reference_split(request->url.data, request->url.len, &request->url_parts);
+	if (request->has_url_parts && request->token.len == 0)
+	{
+		UrlParam	param;
+
+		if (url_find_param(request->url_parts.query, "bl", &param) && param.value.len > 0 &&
+			param.value.len <= MAX_TOKEN_BYTES)
+		{
+			request->token = param.value;
+			request->token_from_url = true;
+		}
+	}
+	row->context = json_unknown_keys(object, request_keys, lengthof(request_keys));
+}
+
+/* valid_text gives a decoded parameter as a palloc'd slice; empty where its bytes are no text. */
+static Slice
+valid_text(Slice raw)
+{
+	Slice		text;
+	char	   *out = palloc(raw.len + 1);
+
+	text.len = url_decode(raw, out);
+	text.data = out;
+	if (memchr(out, '\0', text.len) != NULL ||
+		!pg_verify_mbstr(GetDatabaseEncoding(), out, (int) text.len, true))
+		return NO_SLICE;
+	return text;
+}
+
+/* lower_trimmed gives a palloc'd copy without surrounding spaces, ASCII letters in lower case. */
+static Slice
+lower_trimmed(Slice text)
+{
+	char	   *out;
+
+	while (text.len > 0 && (text.data[0] == ' ' || text.data[0] == '\t'))
+	{
+		text.data++;
+		text.len--;
+	}
+	while (text.len > 0 && (text.data[text.len - 1] == ' ' || text.data[text.len - 1] == '\t'))
+		text.len--;
+	out = palloc(text.len + 1);
+	for (size_t i = 0; i < text.len; i++)
+	{
+		char		c = text.data[i];
+
+		out[i] = c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
+	}
+	return (Slice) {out, text.len};
+}
+
+/* is_own_host tells whether a host is one of the creator's. */
+static bool
+is_own_host(const CreatorConfig *creator, Slice host)
+{
+	for (int i = 0; i < creator->nhosts; i++)
+	{
+		if (creator->hosts[i].len == host.len &&
+			memcmp(creator->hosts[i].data, host.data, host.len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * work_out_channel fills channel, medium, platform, UTM and the referrer;
+ * returns whether the referrer is one of the creator's own pages.
+ */
+static bool
+work_out_channel(const CreatorConfig *creator, const Request *request, EventRow *row)
+{
+	ChannelInput input = {0};
+	ChannelResult *result = palloc(sizeof(ChannelResult));
+	JsonbParseState *state = NULL;
+	int			nkept = 0;
+	bool		own_referrer = false;
+	Slice		query = request->has_url_parts ? request->url_parts.query : NO_SLICE;
+	size_t		position = 0;
+	UrlParam	param;
+
+	while (url_next_param(query, &position, &param))
+	{
+		const char *click_id_platform;
+		bool		paid;
+		bool		is_utm;
+		bool		is_click_id;
+		Slice		name;
+		Slice		value;
+		JsonbValue	json;
+
+		if (param.name.len > 64 || param.value.len == 0)
+			continue;
+		name = lower_trimmed(valid_text(param.name));
+		is_utm = name.len > 4 && memcmp(name.data, "utm_", 4) == 0;
+		is_click_id = !is_utm && channel_click_id(name.data, name.len, &click_id_platform, &paid);
+		if (!is_utm && !is_click_id)
+			continue;
+		value = valid_text(param.value);
+		if (value.len == 0 || value.len > 1000)
+			continue;
+		if (is_utm)
+		{
+			size_t		len;
+			char	   *masked;
+
+			value = lower_trimmed(value);
+			masked = text_masked(value, &len);
+			value = (Slice) {masked, len};
+			if (slice_is(name, "utm_source") && input.utm_source.len == 0)
+				input.utm_source = value;
+			else if (slice_is(name, "utm_medium") && input.utm_medium.len == 0)
+				input.utm_medium = value;
+		}
+		else if (input.click_id_platform == NULL)
+		{
+			input.click_id_platform = click_id_platform;
+			input.click_id_paid = paid;
+		}
+
+		if (nkept++ == 0)
+			pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+		json.type = jbvString;
+		json.val.string.val = unconstify(char *, name.data);
+		json.val.string.len = (int) name.len;
+		pushJsonbValue(&state, WJB_KEY, &json);
+		json.val.string.val = unconstify(char *, value.data);
+		json.val.string.len = (int) value.len;
+		pushJsonbValue(&state, WJB_VALUE, &json);
+	}
+	if (nkept > 0)
+		row->utm = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+
+	if (request->referrer.len > 0)
+	{
+		UrlParts	parts;
+		size_t		len;
+		char	   *masked = text_masked(request->referrer, &len);
+
+		row->referrer = (Slice) {masked, len};
+		if (url_split(request->referrer.data, request->referrer.len, &parts) && parts.host.len > 0)
+		{
+			char	   *host = palloc(parts.host.len + 1);
+
+			row->referrer_host.len = url_host_normal(parts.host, host);
+			row->referrer_host.data = host;
+			own_referrer = is_own_host(creator, row->referrer_host);
+			if (!own_referrer)
+				input.referrer_host = row->referrer_host;
+		}
+	}
+
+	input.platform = request->stated_platform;
+	input.app = request->agent.app;
+	channel_resolve(&input, result);
+	row->channel = SLICE_OF(result->channel);
+	row->medium = SLICE_OF(result->medium);
+	row->channel_evidence = constant(result->evidence);
+	row->platform = constant(result->platform);
+	return own_referrer;
+}
+
+/* text_column copies a text column of a row; empty for NULL. */
+static Slice
+text_column(HeapTuple tuple, TupleDesc descriptor, int number)
+{
+	bool		isnull;
+	Datum		datum = SPI_getbinval(tuple, descriptor, number, &isnull);
+	text	   *value;
+
+	if (isnull)
+		return NO_SLICE;
+	value = DatumGetTextPP(datum);
+	return (Slice) {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
+}
+
+/*
+ * inherit takes over what a click has from the visit it continues: the row of
+ * one of the two plans above, which stays valid until SPI is left.
+ */
+static void
+inherit(EventRow *row, const Request *request, bool has_cookie, const char *evidence)
+{
+	HeapTuple	tuple = SPI_tuptable->vals[0];
+	TupleDesc	descriptor = SPI_tuptable->tupdesc;
+	Datum		datum;
+	bool		isnull;
+	bool		denied_isnull;
+
+	if (slice_is(text_column(tuple, descriptor, 1), "visit"))
+	{
+		row->visit_id = *DatumGetUUIDP(SPI_getbinval(tuple, descriptor, 2, &isnull));
+		row->has_visit_id = true;
+	}
+	else
+	{
+		datum = SPI_getbinval(tuple, descriptor, 3, &isnull);
+		if (!isnull)
+		{
+			row->visit_id = *DatumGetUUIDP(datum);
+			row->has_visit_id = true;
+		}
+	}
+
+	/* who denies measurement now is not tied to a cookie of before */
+	datum = SPI_getbinval(tuple, descriptor, 4, &isnull);
+	if (!isnull && !has_cookie &&
+		(!row->measurement_denied ||
+		 DatumGetBool(SPI_getbinval(tuple, descriptor, 10, &denied_isnull))))
+	{
+		row->visitor = *DatumGetIdHashP(datum);
+		row->has_visitor = true;
+
+		/* one person is counted once, whether or not both requests told the address */
+		datum = SPI_getbinval(tuple, descriptor, 11, &isnull);
+		row->has_day_visitor = !isnull;
+		if (!isnull)
+			row->day_visitor = *DatumGetIdHashP(datum);
+	}
+
+	if (text_column(tuple, descriptor, 5).len > 0)
+	{
+		row->channel = text_column(tuple, descriptor, 5);
+		row->medium = text_column(tuple, descriptor, 6);
+		row->platform = text_column(tuple, descriptor, 7);
+		row->channel_evidence = constant("visit");
+	}
+	datum = SPI_getbinval(tuple, descriptor, 8, &isnull);
+	if (!isnull && request->post.len == 0)
+		row->post_id = DatumGetInt64(datum);
+	datum = SPI_getbinval(tuple, descriptor, 9, &isnull);
+	if (!isnull && request->campaign.len == 0)
+		row->campaign_id = DatumGetInt64(datum);
+	row->evidence = constant(evidence);
+}
+
+/* find_visit looks for the visit that a click continues, by its token, else by its visitor. */
+static void
+find_visit(EventRow *row, const Request *request, const TokenVerdict *verdict,
+		   bool has_cookie, bool own_referrer)
+{
+	if (request->token.len > 0)
+	{
+		if (verdict->valid && verdict->fields.creator_id == row->creator_id)
+		{
+			pg_uuid_t	named;
+			TimestampTz at;
+			Datum		values[4];
+
+			memcpy(named.data, verdict->fields.event_id, UUID_LEN);
+			at = uuidv7_time(&named);
+			values[0] = Int64GetDatum(row->creator_id);
+			values[1] = UUIDPGetDatum(&named);
+			values[2] = TimestampTzGetDatum(at);
+			values[3] = TimestampTzGetDatum(at + 1000);
+			if (plan_execute(&named_event_plan, values, NULL) > 0)
+			{
+				inherit(row, request, has_cookie, "token");
+				return;
+			}
+		}
+		else if (verdict->valid)
+			row->token_reason = constant("other_creator");
+		else if (!request->token_from_url || strcmp(verdict->reason, "malformed") != 0)
+			row->token_reason = constant(verdict->reason);
+	}
+
+	if (own_referrer && has_cookie)
+	{
+		Datum		values[4];
+
+		values[0] = Int64GetDatum(row->creator_id);
+		values[1] = IdHashPGetDatum(&row->visitor);
+		values[2] = TimestampTzGetDatum(row->occurred_at - VISIT_WINDOW);
+		values[3] = TimestampTzGetDatum(row->occurred_at);
+		if (plan_execute(&latest_visit_plan, values, NULL) > 0)
+			inherit(row, request, has_cookie, "visitor");
+	}
+}
+
+/* work_out_visitor fills visitor and day_visitor; returns whether the visitor is a cookie's. */
+static bool
+work_out_visitor(const CreatorConfig *creator, const Request *request, EventRow *row)
+{
+	bool		has_cookie = request->visitor.len > 0 && !row->measurement_denied;
+	Slice		value = request->visitor;
+	char		text[36 + 1];
+
+	if (!has_cookie)
+	{
+		static const char digits[] = "0123456789abcdef";
+		char	   *p = text;
+
+		for (int i = 0; i < UUID_LEN; i++)
+		{
+			if (i == 4 || i == 6 || i == 8 || i == 10)
+				*p++ = '-';
+			*p++ = digits[row->event_id.data[i] >> 4];
+			*p++ = digits[row->event_id.data[i] & 0x0f];
+		}
+		value = (Slice) {text, 36};
+	}
+	row->visitor = visitor_hash(row->creator_id, value);
+	row->has_visitor = true;
+
+	if (!has_cookie && request->ip.len > 0 && !row->measurement_denied)
+	{
+		uint8		key[SUBKEY_BYTES];
+		uint16		epoch;
+		int			offset;
+		struct pg_tm tm;
+		fsec_t		fraction;
+		char		day[32];
+		Bytes		pieces[4];
+
+		if (timestamp2tm(row->occurred_at, &offset, &tm, &fraction, NULL, creator->time_zone) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+					 errmsg("timestamp out of range")));
+		snprintf(day, sizeof(day), "%04d-%02d-%02d", tm.tm_year, tm.tm_mon, tm.tm_mday);
+		pieces[0] = (Bytes) {"bl1.day", 7};
+		pieces[1] = (Bytes) {day, strlen(day)};
+		pieces[2] = (Bytes) {request->ip.data, request->ip.len};
+		pieces[3] = (Bytes) {row->user_agent.data, row->user_agent.len};
+		key_for_signing(row->creator_id, PURPOSE_DAY, true, &epoch, key);
+		keyed_hash16(key, pieces, 4, row->day_visitor.data);
+		sodium_memzero(key, sizeof(key));
+		row->has_day_visitor = true;
+	}
+	return has_cookie;
+}
+
+/* look_up_names finds the campaign and the post that a request names; a new post is noted. */
+static void
+look_up_names(const Request *request, EventRow *row)
+{
+	bool		isnull;
+
+	if (request->campaign.len > 0)
+	{
+		Datum		values[2] = {
+			Int64GetDatum(row->creator_id),
+			PointerGetDatum(cstring_to_text_with_len(request->campaign.data, (int) request->campaign.len))
+		};
+
+		if (plan_execute(&campaign_plan, values, NULL) > 0)
+			row->campaign_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
+														   SPI_tuptable->tupdesc, 1, &isnull));
+	}
+	if (request->post.len > 0)
+	{
+		Datum		values[4] = {
+			Int64GetDatum(row->creator_id),
+			PointerGetDatum(cstring_to_text_with_len(request->post.data, (int) request->post.len)),
+			PointerGetDatum(cstring_to_text_with_len(row->platform.data, (int) row->platform.len)),
+			(Datum) 0
+		};
+		char		nulls[4] = {' ', ' ', ' ', 'n'};
+		bool		found = plan_execute(&post_plan, values, NULL) > 0;
+
+		if (!found)
+		{
+			if (request->caption.len > 0)
+			{
+				size_t		len;
+				char	   *masked = text_masked(request->caption, &len);
+
+				values[3] = PointerGetDatum(cstring_to_text_with_len(masked, (int) len));
+				nulls[3] = ' ';
+			}
+			found = plan_execute(&new_post_plan, values, nulls) > 0 ||
+				plan_execute(&post_plan, values, NULL) > 0;
+		}
+		if (found)
+			row->post_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
+													   SPI_tuptable->tupdesc, 1, &isnull));
+	}
+}
+
+/*
+ * store_touch stores a visit or click unless its key was seen before; returns
+ * whether it stored it.  row->event_id is that of the first in either case.
+ * Runs between owner_enter() and owner_leave(): row points into what SPI read.
+ */
+static bool
+store_touch(const CreatorConfig *creator, Request *request, const TokenVerdict *verdict,
+			Slice content, EventRow *row)
+{
+	bool		is_new = true;
+	bool		has_cookie;
+	bool		own_referrer;
+
+	row->received_at = arrival_time();
+	uuidv7_make(&row->event_id, row->occurred_at);
+	row->source = constant("biolink");
+
+	if (request->key.len > 0)
+	{
+		EventDigest digest = event_digest(row->creator_id, content);
+		KnownKey	known;
+
+		is_new = event_key_take(row->creator_id, row->source,
+								event_key_stored(row->creator_id, request->key),
+								&row->event_id, row->kind, 0, &digest, content,
+								row->received_at, &known);
+		if (!is_new)
+			row->event_id = known.event_id;
+	}
+
+	has_cookie = work_out_visitor(creator, request, row);
+	own_referrer = work_out_channel(creator, request, row);
+	if (slice_is(row->kind, "click"))
+		find_visit(row, request, verdict, has_cookie, own_referrer);
+	if (is_new)
+	{
+		look_up_names(request, row);
+		event_insert(row);
+	}
+	return is_new;
+}
+
+/* make_token signs a token for the stored event. */
+static struct varlena *
+make_token(const EventRow *row, TokenKind kind, int64 ttl)
+{
+	TokenFields fields = {0};
+	int64		expires;
+
+	fields.kind = kind;
+	fields.algorithm = TOKEN_HMAC;
+	memcpy(fields.event_id, row->event_id.data, UUID_LEN);
+	expires = GetCurrentTimestamp() / USECS_PER_SEC + UNIX_EPOCH_OFFSET_SECS + ttl;
+	fields.expires = (uint32) Min(expires, (int64) PG_UINT32_MAX);
+	fields.creator_id = row->creator_id;
+	if (kind != TOKEN_SESSION)
+	{
+		fields.link_id = row->link_id;
+		fields.campaign_id = row->campaign_id;
+	}
+	return token_sign(&fields, "", 0);
+}
+
+/* slice_result sets a text column of a result; NULL for an empty slice. */
+static void
+slice_result(Datum *value, bool *null, Slice slice)
+{
+	*null = slice.len == 0;
+	*value = *null ? (Datum) 0 :
+		PointerGetDatum(cstring_to_text_with_len(slice.data, (int) slice.len));
+}
+
+/* copy_uuid copies an id to where a Datum may point. */
+static Datum
+copy_uuid(const pg_uuid_t *uuid)
+{
+	pg_uuid_t  *copy = palloc(sizeof(pg_uuid_t));
+
+	*copy = *uuid;
+	return UUIDPGetDatum(copy);
+}
+
+/* copy_idhash does likewise for a visitor. */
+static Datum
+copy_idhash(const IdHash *hash)
+{
+	IdHash	   *copy = palloc(sizeof(IdHash));
+
+	*copy = *hash;
+	return IdHashPGetDatum(copy);
+}
+
+/* click takes one click on a link. */
+Datum
+click(PG_FUNCTION_ARGS)
+{
+	static ResultShape shape;
+	enum
+	{
+		STATUS, CLICK_ID, VISITOR, TOKEN, REDIRECT_URL, OFFER_ID, ROUTE, IS_BOT, REASON, COLUMNS
+	};
+	Datum		values[COLUMNS] = {0};
+	bool		nulls[COLUMNS];
+	const CreatorConfig *creator;
+	const LinkConfig *link;
+	const char *refused = NULL;
+	text	   *slug_text;
+	Slice		slug;
+	EventRow	row = {0};
+	Request		request;
+	TokenVerdict verdict = {0};
+	OwnerScope	scope;
+	bool		is_new;
+	struct varlena *token = NULL;
+	Slice		token_text = NO_SLICE;
+	Slice		drop = NO_SLICE;
+	char		hex[2 * UUID_LEN + 1];
+	text	   *url;
+	UrlParts	no_request = {0};
+
+	not_null(fcinfo, 0, "creator_id");
+	not_null(fcinfo, 1, "link");
+	not_null(fcinfo, 2, "request");
+	memset(nulls, true, sizeof(nulls));
+	row.creator_id = PG_GETARG_INT64(0);
+	slug_text = PG_GETARG_TEXT_PP(1);
+	slug = (Slice) {VARDATA_ANY(slug_text), VARSIZE_ANY_EXHDR(slug_text)};
+
+	read_request(PG_GETARG_JSONB_P(2), &request, &row);
+
+	creator = creator_config(row.creator_id);
+	link = creator != NULL ? link_config(row.creator_id, slug) : NULL;
+	if (creator == NULL)
+		refused = "unknown_creator";
+	else if (link == NULL)
+		refused = "unknown_link";
+	else if (!link->active)
+		refused = "inactive_link";
+	if (refused != NULL)
+	{
+		values[STATUS] = CStringGetTextDatum("refused");
+		values[REASON] = CStringGetTextDatum(refused);
+		values[IS_BOT] = BoolGetDatum(row.is_bot);
+		nulls[STATUS] = nulls[REASON] = nulls[IS_BOT] = false;
+		return HeapTupleGetDatum(result_tuple(&shape, fcinfo, values, nulls));
+	}
+
+	row.kind = constant("click");
+	row.link_id = link->link_id;
+	row.offer_id = link->offer_id;
+	row.campaign_id = link->campaign_id;
+	if (request.token.len > 0)
+	{
+		token_judge(request.token.data, request.token.len, "", 0, row.occurred_at, &verdict);
+		if (verdict.genuine || strcmp(verdict.reason, "malformed") != 0)
+			drop = constant("bl");
+	}
+
+	owner_enter(&scope);
+	is_new = store_touch(creator, &request, &verdict, slug, &row);
+	owner_leave(&scope);
+
+	if (!row.is_bot)
+	{
+		token = make_token(&row, TOKEN_REDIRECT, creator->redirect_token_ttl);
+		if (link->token_param.len > 0)
+		{
+			if (link->token_is_click_id)
+			{
+				sodium_bin2hex(hex, sizeof(hex), row.event_id.data, UUID_LEN);
+				token_text = (Slice) {hex, 2 * UUID_LEN};
+			}
+			else
+				token_text = SLICE_OF(token_to_cstring(token));
+		}
+	}
+
+	url = palloc(VARHDRSZ + url_redirect_bound(link->url.len, request.url.len,
+											   link->additions, link->nadditions,
+											   link->token_param.len, token_text.len));
+	SET_VARSIZE(url, VARHDRSZ +
+				url_redirect(VARDATA(url), &link->parts,
+							 request.has_url_parts ? &request.url_parts : &no_request,
+							 link->additions, link->nadditions,
+							 drop, link->token_param, token_text));
+
+	values[STATUS] = CStringGetTextDatum(is_new ? "ok" : "duplicate");
+	values[CLICK_ID] = copy_uuid(&row.event_id);
+	values[VISITOR] = copy_idhash(&row.visitor);
+	values[TOKEN] = PointerGetDatum(token);
+	values[REDIRECT_URL] = PointerGetDatum(url);
+	values[OFFER_ID] = Int64GetDatum(link->offer_id);
+	values[ROUTE] = CStringGetTextDatum("default");
+	values[IS_BOT] = BoolGetDatum(row.is_bot);
+	memset(nulls, false, sizeof(nulls));
+	nulls[TOKEN] = token == NULL;
+	nulls[OFFER_ID] = link->offer_id == 0;
+	slice_result(&values[REASON], &nulls[REASON], row.bot_reason);
+	return HeapTupleGetDatum(result_tuple(&shape, fcinfo, values, nulls));
+}
+
+/* open_page takes one view of a bio page. */
+Datum
+open_page(PG_FUNCTION_ARGS)
+{
+	static ResultShape shape;
+	enum
+	{
+		VISIT_ID, TOKEN, VISITOR, DECISION_ID, OFFERS, IS_BOT, REASON, COLUMNS
+	};
+	Datum		values[COLUMNS] = {0};
+	bool		nulls[COLUMNS];
+	const CreatorConfig *creator;
+	EventRow	row = {0};
+	Request		request;
+	TokenVerdict verdict = {0};
+	OwnerScope	scope;
+	bool		is_new;
+	bool		isnull;
+	int32		max_offers;
+	Datum		offer_values[2];
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext spi_context;
+
+	not_null(fcinfo, 0, "creator_id");
+	not_null(fcinfo, 1, "request");
+	memset(nulls, true, sizeof(nulls));
+	row.creator_id = PG_GETARG_INT64(0);
+	max_offers = PG_ARGISNULL(2) ? 10 : PG_GETARG_INT32(2);
+	if (max_offers < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"max_offers\" must not be negative")));
+
+	read_request(PG_GETARG_JSONB_P(1), &request, &row);
+
+	creator = creator_config(row.creator_id);
+	if (creator == NULL)
+	{
+		values[IS_BOT] = BoolGetDatum(row.is_bot);
+		values[REASON] = CStringGetTextDatum("unknown_creator");
+		nulls[IS_BOT] = nulls[REASON] = false;
+		return HeapTupleGetDatum(result_tuple(&shape, fcinfo, values, nulls));
+	}
+
+	row.kind = constant("visit");
+	owner_enter(&scope);
+	is_new = store_touch(creator, &request, &verdict, row.kind, &row);
+	offer_values[0] = Int64GetDatum(row.creator_id);
+	offer_values[1] = Int64GetDatum((int64) max_offers);
+	plan_execute(&offers_plan, offer_values, NULL);
+	spi_context = MemoryContextSwitchTo(caller);
+	values[OFFERS] = JsonbPGetDatum(DatumGetJsonbPCopy(SPI_getbinval(SPI_tuptable->vals[0],
+																	 SPI_tuptable->tupdesc, 1, &isnull)));
+	MemoryContextSwitchTo(spi_context);
+	owner_leave(&scope);
+
+	memset(nulls, false, sizeof(nulls));
+	values[VISIT_ID] = copy_uuid(&row.event_id);
+	values[VISITOR] = copy_idhash(&row.visitor);
+	nulls[TOKEN] = row.is_bot;
+	if (!row.is_bot)
+		values[TOKEN] = PointerGetDatum(make_token(&row, TOKEN_SESSION, creator->session_token_ttl));
+	nulls[DECISION_ID] = true;
+	values[IS_BOT] = BoolGetDatum(row.is_bot);
+	slice_result(&values[REASON], &nulls[REASON],
+				 is_new ? row.bot_reason : constant("duplicate"));
+	return HeapTupleGetDatum(result_tuple(&shape, fcinfo, values, nulls));
+}

@@ -1,0 +1,687 @@
+/*-------------------------------------------------------------------------
+ *
+ * track.c
+ *	  Leads, orders, refunds and whatever else happened after a click.
+ *
+ * Owns what an event does to the books, decided once per key.
+ *
+ * Invariants:
+ *	- A key, its event, its ledger row and the queue entry that makes the job
+ *	  look at it commit together or not at all.
+ *	- A sale is one order_ref: the first paid order event of an order_id books
+ *	  the money, the same sale under another key adds evidence only, and other
+ *	  money under it is parked.
+ *	- What is parked does not keep its key: sent again, corrected, it is judged
+ *	  anew.
+ *	- A token, click id or visitor that does not hold never costs the event.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "biolink.h"
+
+#include "channel_core.h"
+#include "config_cache.h"
+#include "event_store.h"
+#include "house.h"
+#include "request.h"
+#include "token.h"
+
+#include "access/htup_details.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+
+#define MAX_NAME_BYTES		200
+#define MAX_KEY_BYTES		1000
+
+PG_FUNCTION_INFO_V1(track);
+PG_FUNCTION_INFO_V1(park_event);
+
+/* Keys of an event that have a meaning of their own; others go to context. */
+static const char *const event_keys[] = {
+	"kind", "source", "key", "occurred_at", "sent_at", "revision", "token",
+	"click_id", "visitor", "identifiers", "consent", "order_id", "order_type",
+	"subscription_id", "payment", "amount", "currency", "offer_id", "link_id",
+	"goal", "test", "context"
+};
+
+/* What an event does. */
+typedef enum EventEffect
+{
+	EFFECT_RECORD,				/* nothing but being recorded */
+	EFFECT_GOAL,				/* a conversion without money */
+	EFFECT_SALE,				/* a paid order */
+	EFFECT_ADJUSTMENT			/* a refund, dispute or dispute won */
+} EventEffect;
+
+/* An event, read. */
+typedef struct TrackedEvent
+{
+	JsonObject	object;
+	Jsonb	   *jsonb;
+	EventRow	row;
+	EventEffect effect;
+	Slice		key;
+	char	   *stored_key;
+	int64		revision;
+	Slice		token;
+	Slice		click_id;
+	Slice		visitor;
+	Slice		content;		/* canonical text, for the digest */
+	EventDigest digest;
+} TrackedEvent;
+
+/* What track() answers. */
+typedef struct TrackAnswer
+{
+	const char *status;
+	pg_uuid_t	event_id;
+	const char *detail;
+} TrackAnswer;
+
+static SavedPlan order_ref_plan = SAVED_PLAN(
+	"INSERT INTO biolink.order_ref (creator_id, ref, order_id, event_id, received_at)"
+	" VALUES ($1, $2, $2, $3, $4) ON CONFLICT DO NOTHING",
+	"ltuz");
+
+static SavedPlan sale_plan = SAVED_PLAN(
+	"SELECT r.event_id, l.currency, l.is_test,"
+	" (SELECT pg_catalog.sum(m.amount)::pg_catalog.int8 FROM biolink.ledger AS m"
+	"  WHERE m.creator_id OPERATOR(pg_catalog.=) $1 AND m.order_id OPERATOR(pg_catalog.=) $2"
+	"  AND m.kind OPERATOR(pg_catalog.=) ANY ('{order,revision}'::pg_catalog.text[]))"
+	" FROM biolink.order_ref AS r"
+	" JOIN biolink.ledger AS l ON l.creator_id OPERATOR(pg_catalog.=) r.creator_id AND l.event_id OPERATOR(pg_catalog.=) r.event_id"
+	" WHERE r.creator_id OPERATOR(pg_catalog.=) $1 AND r.ref OPERATOR(pg_catalog.=) $2",
+	"lt");
+
+static SavedPlan ledger_plan = SAVED_PLAN(
+	"INSERT INTO biolink.ledger (creator_id, entry_id, event_id, order_id, kind, amount, currency, occurred_at, received_at, is_test)"
+	" VALUES ($1, $2, $2, $3, $4, $5, $6, $7, $8, $9)",
+	"luttltzzo");
+
+static SavedPlan queue_plan = SAVED_PLAN(
+	"INSERT INTO biolink.attribution_queue (creator_id, conversion_id, reason) VALUES ($1, $2, $3)",
+	"lut");
+
+/* The sale that an order_id stands for. */
+typedef struct KnownSale
+{
+	pg_uuid_t	conversion_id;
+	char	   *currency;
+	bool		is_test;
+	int64		amount;
+} KnownSale;
+
+/* text_datum makes a text Datum of a slice. */
+static Datum
+text_datum(Slice slice)
+{
+	return PointerGetDatum(cstring_to_text_with_len(slice.data, (int) slice.len));
+}
+
+/* missing raises 22023 for a key that this kind of event needs. */
+static pg_attribute_noreturn() void
+missing(const TrackedEvent *event, const char *key)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("key \"%s\" of the event is missing", key),
+			 errdetail("An event of kind \"%.*s\" needs it.",
+					   (int) event->row.kind.len, event->row.kind.data)));
+}
+
+/* valid_kind tells whether a text may name a kind of event. */
+static bool
+valid_kind(Slice kind)
+{
+	for (size_t i = 0; i < kind.len; i++)
+	{
+		char		c = kind.data[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(i > 0 && (c == '_' || (c >= '0' && c <= '9'))))
+			return false;
+	}
+	return kind.len <= 63;
+}
+
+/* valid_currency tells whether a text is three capital letters. */
+static bool
+valid_currency(Slice currency)
+{
+	if (currency.len != 3)
+		return false;
+	for (int i = 0; i < 3; i++)
+	{
+		if (currency.data[i] < 'A' || currency.data[i] > 'Z')
+			return false;
+	}
+	return true;
+}
+
+/* one_of raises 22023 unless a text, where given, is one of a list. */
+static void
+one_of(Slice text, const char *key, const char *const *allowed, int nallowed, const char *list)
+{
+	if (text.len == 0)
+		return;
+	for (int i = 0; i < nallowed; i++)
+	{
+		if (slice_is(text, allowed[i]))
+			return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("key \"%s\" of the event is not one of %s", key, list),
+			 errdetail("It is \"%.*s\".", (int) text.len, text.data)));
+}
+
+/* without_key gives a copy of a JSON object that lacks one key. */
+static Jsonb *
+without_key(Jsonb *jsonb, const char *key)
+{
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_delete, JsonbPGetDatum(jsonb),
+											  CStringGetTextDatum(key)));
+}
+
+/* read_context merges the key "context" and the unknown keys into the event's context. */
+static void
+read_context(TrackedEvent *event)
+{
+	JsonObject	nested;
+	Jsonb	   *unknown;
+	Jsonb	   *given = NULL;
+
+	if (json_nested(&event->object, "context", &nested))
+		given = json_unknown_keys(&nested, NULL, 0);
+	unknown = json_unknown_keys(&event->object, event_keys, lengthof(event_keys));
+	if (given != NULL && unknown != NULL)
+		event->row.context = DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
+																JsonbPGetDatum(unknown),
+																JsonbPGetDatum(given)));
+	else
+		event->row.context = given != NULL ? given : unknown;
+}
+
+/* read_event reads and checks what does not depend on stored data. */
+static void
+read_event(Jsonb *jsonb, TrackedEvent *event)
+{
+	static const char *const order_types[] = {"new", "repeat", "renewal"};
+	static const char *const payments[] = {"pending", "paid", "failed"};
+	JsonObject *object = &event->object;
+	EventRow   *row = &event->row;
+	JsonObject	consent;
+	Slice		measurement;
+	TimestampTz sent_at;
+	bool		is_order;
+	bool		is_adjustment;
+
+	event->jsonb = jsonb;
+	json_object_open(object, jsonb, "event");
+	row->kind = json_required_text(object, "kind", MAX_NAME_BYTES);
+	row->source = json_required_text(object, "source", MAX_NAME_BYTES);
+	event->key = json_required_text(object, "key", MAX_KEY_BYTES);
+	if (!valid_kind(row->kind))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("key \"kind\" of the event is no name of a kind"),
+				 errdetail("It is \"%.*s\".", (int) row->kind.len, row->kind.data),
+				 errhint("A kind has at most 63 lower-case letters, digits and underscores and begins with a letter.")));
+	if (!json_time(object, "occurred_at", &row->occurred_at))
+		row->occurred_at = GetCurrentTimestamp();
+	json_time(object, "sent_at", &sent_at);
+	if (!json_int64(object, "revision", 0, PG_INT64_MAX, &event->revision))
+		event->revision = 0;
+	json_text(object, "token", MAX_KEY_BYTES, &event->token);
+	json_text(object, "click_id", MAX_NAME_BYTES, &event->click_id);
+	json_text(object, "visitor", MAX_KEY_BYTES, &event->visitor);
+	json_present(object, "identifiers");
+	if (json_nested(object, "consent", &consent) &&
+		json_text(&consent, "measurement", 32, &measurement))
+		row->measurement_denied = slice_is(measurement, "denied");
+	json_text(object, "order_id", MAX_NAME_BYTES, &row->order_id);
+	json_text(object, "order_type", MAX_NAME_BYTES, &row->order_type);
+	one_of(row->order_type, "order_type", order_types, lengthof(order_types), "new, repeat, renewal");
+	json_text(object, "payment", MAX_NAME_BYTES, &row->payment);
+	one_of(row->payment, "payment", payments, lengthof(payments), "pending, paid, failed");
+	row->has_amount = json_int64(object, "amount", 0, PG_INT64_MAX, &row->amount);
+	if (json_text(object, "currency", MAX_NAME_BYTES, &row->currency) && !valid_currency(row->currency))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("key \"currency\" of the event must be an ISO 4217 code in capital letters"),
+				 errdetail("It is \"%.*s\".", (int) row->currency.len, row->currency.data)));
+	json_int64(object, "offer_id", 1, MAX_OBJECT_ID, &row->offer_id);
+	json_int64(object, "link_id", 1, MAX_OBJECT_ID, &row->link_id);
+	json_text(object, "goal", MAX_NAME_BYTES, &row->goal);
+	row->is_test = json_bool(object, "test");
+	read_context(event);
+
+	is_order = slice_is(row->kind, "order");
+	is_adjustment = slice_is(row->kind, "refund") || slice_is(row->kind, "dispute") ||
+		slice_is(row->kind, "dispute_won");
+	if (is_order || is_adjustment)
+	{
+		if (row->order_id.len == 0)
+			missing(event, "order_id");
+		if (!row->has_amount)
+			missing(event, "amount");
+		if (row->currency.len == 0)
+			missing(event, "currency");
+		if (is_adjustment && row->amount == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("key \"amount\" of the event must be positive"),
+					 errdetail("What an event of kind \"%.*s\" takes or gives is said by its kind, not by a sign.",
+							   (int) row->kind.len, row->kind.data)));
+	}
+
+	if (is_adjustment)
+		event->effect = EFFECT_ADJUSTMENT;
+	else if (is_order)
+		event->effect = slice_is(row->payment, "pending") || slice_is(row->payment, "failed") ?
+			EFFECT_RECORD : EFFECT_SALE;
+	else if (row->order_id.len == 0 &&
+			 (row->goal.len > 0 || slice_is(row->kind, "lead") || slice_is(row->kind, "booking")))
+	{
+		event->effect = EFFECT_GOAL;
+		if (row->goal.len == 0)
+			row->goal = row->kind;
+	}
+	else
+		event->effect = EFFECT_RECORD;
+}
+
+/* find_touch works out which click or visit the event names, and its own visitor. */
+static void
+find_touch(TrackedEvent *event)
+{
+	EventRow   *row = &event->row;
+	pg_uuid_t	given;
+	bool		has_given = false;
+
+	if (event->click_id.len > 0)
+	{
+		has_given = uuid_parse(event->click_id, &given) && uuidv7_is(&given);
+		if (!has_given)
+			row->token_reason = SLICE_OF("malformed_click_id");
+	}
+
+	if (event->token.len > 0)
+	{
+		TokenVerdict verdict = {0};
+
+		token_judge(event->token.data, event->token.len, "", 0, row->occurred_at, &verdict);
+		if (!verdict.genuine)
+			row->token_reason = SLICE_OF(verdict.reason);
+		else if (verdict.fields.creator_id != row->creator_id)
+			row->token_reason = SLICE_OF("other_creator");
+		else
+		{
+			memcpy(row->click_id.data, verdict.fields.event_id, UUID_LEN);
+			row->has_click_id = true;
+			row->evidence = SLICE_OF("token");
+			if (has_given && memcmp(&given, &row->click_id, sizeof(given)) != 0)
+				row->token_reason = SLICE_OF("disagreement");
+			else if (!verdict.valid)
+				row->token_reason = SLICE_OF(verdict.reason);
+		}
+	}
+	if (!row->has_click_id && has_given)
+	{
+		row->click_id = given;
+		row->has_click_id = true;
+		row->evidence = SLICE_OF("click_id");
+	}
+
+	if (event->visitor.len > 0 && !row->measurement_denied)
+	{
+		row->visitor = visitor_hash(row->creator_id, event->visitor);
+		row->has_visitor = true;
+	}
+}
+
+/* known_sale reads the sale that an order_id stands for; false when there is none. */
+static bool
+known_sale(const EventRow *row, KnownSale *sale)
+{
+	Datum		values[2] = {Int64GetDatum(row->creator_id), text_datum(row->order_id)};
+	HeapTuple	tuple;
+	TupleDesc	descriptor;
+	bool		isnull;
+
+	if (plan_execute(&sale_plan, values, NULL) == 0)
+		return false;
+	tuple = SPI_tuptable->vals[0];
+	descriptor = SPI_tuptable->tupdesc;
+	sale->conversion_id = *DatumGetUUIDP(SPI_getbinval(tuple, descriptor, 1, &isnull));
+	sale->currency = TextDatumGetCString(SPI_getbinval(tuple, descriptor, 2, &isnull));
+	sale->is_test = DatumGetBool(SPI_getbinval(tuple, descriptor, 3, &isnull));
+	sale->amount = DatumGetInt64(SPI_getbinval(tuple, descriptor, 4, &isnull));
+	return true;
+}
+
+/* book adds a row to the ledger. */
+static void
+book(const EventRow *row, const char *kind, int64 amount)
+{
+	Datum		values[9] = {
+		Int64GetDatum(row->creator_id),
+		UUIDPGetDatum(&row->event_id),
+		text_datum(row->order_id),
+		CStringGetTextDatum(kind),
+		Int64GetDatum(amount),
+		text_datum(row->currency),
+		TimestampTzGetDatum(row->occurred_at),
+		TimestampTzGetDatum(row->received_at),
+		BoolGetDatum(row->is_test)
+	};
+
+	plan_execute(&ledger_plan, values, NULL);
+}
+
+/* queue asks the job for a conversion's path. */
+static void
+queue(const EventRow *row, const pg_uuid_t *conversion_id, const char *reason)
+{
+	Datum		values[3] = {
+		Int64GetDatum(row->creator_id),
+		UUIDPGetDatum(conversion_id),
+		CStringGetTextDatum(reason)
+	};
+
+	plan_execute(&queue_plan, values, NULL);
+}
+
+/* park keeps an event that conflicts with what is known, and answers so. */
+static void
+park(TrackedEvent *event, const char *reason, TrackAnswer *answer)
+{
+	event_park(event->row.creator_id, event->row.source, event->stored_key, event->row.kind,
+			   reason, without_key(event->jsonb, "identifiers"), event->content, &answer->event_id);
+	answer->status = "conflict";
+	answer->detail = reason;
+}
+
+/* take_back parks an event whose key was taken a moment ago. */
+static void
+take_back(TrackedEvent *event, const char *reason, TrackAnswer *answer)
+{
+	event_key_give_back(event->row.creator_id, event->row.source, event->stored_key);
+	park(event, reason, answer);
+}
+
+/* record inserts the event and answers that it is there. */
+static void
+record(TrackedEvent *event, const char *status, const char *detail, TrackAnswer *answer)
+{
+	event_insert(&event->row);
+	answer->status = status;
+	answer->event_id = event->row.event_id;
+	answer->detail = detail;
+}
+
+/*
+ * revise takes a higher revision of an order: the ledger gets what the new
+ * amount differs by, and the older version stays as it was.
+ */
+static void
+revise(TrackedEvent *event, TrackAnswer *answer)
+{
+	EventRow   *row = &event->row;
+	KnownSale	sale;
+
+	if (!known_sale(row, &sale) || strncmp(sale.currency, row->currency.data, 3) != 0)
+	{
+		park(event, "currency_mismatch", answer);
+		return;
+	}
+	if (sale.is_test != row->is_test)
+	{
+		park(event, "test_differs", answer);
+		return;
+	}
+	event_key_revise(row->creator_id, row->source, event->stored_key, event->revision, &event->digest);
+	record(event, "updated", NULL, answer);
+	if (row->amount != sale.amount)
+		book(row, "revision", row->amount - sale.amount);
+	queue(row, &sale.conversion_id, "updated");
+}
+
+/* answer_known answers an event whose key was seen before. */
+static void
+answer_known(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
+{
+	EventRow   *row = &event->row;
+	KnownSale	sale;
+
+	if (known->same_content)
+	{
+		answer->status = "duplicate";
+		answer->event_id = known->event_id;
+	}
+	else if (event->revision < known->revision)
+	{
+		answer->status = "duplicate";
+		answer->event_id = known->event_id;
+		answer->detail = "a higher revision is known";
+	}
+	else if (event->revision > known->revision && event->effect == EFFECT_SALE &&
+			 slice_is(row->kind, known->kind) &&
+			 known_sale(row, &sale) &&
+			 memcmp(&sale.conversion_id, &known->event_id, sizeof(pg_uuid_t)) == 0)
+		revise(event, answer);
+	else
+		park(event, "key_reused", answer);
+}
+
+/* take_sale books an order, or merges it with the sale that is known already. */
+static void
+take_sale(TrackedEvent *event, TrackAnswer *answer)
+{
+	EventRow   *row = &event->row;
+	KnownSale	sale;
+	Datum		values[4] = {
+		Int64GetDatum(row->creator_id),
+		text_datum(row->order_id),
+		UUIDPGetDatum(&row->event_id),
+		TimestampTzGetDatum(row->received_at)
+	};
+
+	if (plan_execute(&order_ref_plan, values, NULL) > 0)
+	{
+		record(event, "inserted", NULL, answer);
+		book(row, "order", row->amount);
+		queue(row, &row->event_id, "arrived");
+		return;
+	}
+
+	if (!known_sale(row, &sale))
+		elog(ERROR, "order \"%.*s\" has no ledger row", (int) row->order_id.len, row->order_id.data);
+	if (sale.amount != row->amount || strncmp(sale.currency, row->currency.data, 3) != 0)
+		take_back(event, "order_differs", answer);
+	else if (sale.is_test != row->is_test)
+		take_back(event, "test_differs", answer);
+	else
+	{
+		row->merged = true;
+		record(event, "merged", "the order is known under another key", answer);
+		queue(row, &sale.conversion_id, "merged");
+	}
+}
+
+/* take_adjustment books a refund, dispute or dispute won. */
+static void
+take_adjustment(TrackedEvent *event, TrackAnswer *answer)
+{
+	EventRow   *row = &event->row;
+	KnownSale	sale;
+	bool		won = slice_is(row->kind, "dispute_won");
+
+	if (known_sale(row, &sale))
+	{
+		if (strncmp(sale.currency, row->currency.data, 3) != 0)
+		{
+			take_back(event, "currency_mismatch", answer);
+			return;
+		}
+		if (sale.is_test != row->is_test)
+		{
+			take_back(event, "test_differs", answer);
+			return;
+		}
+	}
+	record(event, "inserted", NULL, answer);
+	book(row, pnstrdup(row->kind.data, row->kind.len), won ? row->amount : -row->amount);
+}
+
+/* take_event decides what an event does, between owner_enter() and owner_leave(). */
+static void
+take_event(TrackedEvent *event, TrackAnswer *answer)
+{
+	EventRow   *row = &event->row;
+	KnownKey	known;
+
+	row->received_at = arrival_time();
+	uuidv7_make(&row->event_id, row->occurred_at);
+	find_touch(event);
+
+	if (!event_key_take(row->creator_id, row->source, event->stored_key, &row->event_id,
+						row->kind, event->revision, &event->digest, event->content,
+						row->received_at, &known))
+	{
+		answer_known(event, &known, answer);
+		return;
+	}
+
+	switch (event->effect)
+	{
+		case EFFECT_SALE:
+			take_sale(event, answer);
+			break;
+		case EFFECT_ADJUSTMENT:
+			take_adjustment(event, answer);
+			break;
+		case EFFECT_GOAL:
+			record(event, "inserted", NULL, answer);
+			queue(row, &row->event_id, "arrived");
+			break;
+		case EFFECT_RECORD:
+			record(event, "inserted",
+				   row->payment.len > 0 && slice_is(row->kind, "order") ?
+				   "no money is booked until the order is paid" : NULL, answer);
+			break;
+	}
+}
+
+/* content_of gives an event's canonical text, without what differs between two sendings. */
+static Slice
+content_of(Jsonb *jsonb)
+{
+	Jsonb	   *event = without_key(jsonb, "sent_at");
+
+	return SLICE_OF(JsonbToCString(NULL, &event->root, (int) VARSIZE(event)));
+}
+
+/* require_creator raises 22023 when there is no such creator. */
+static void
+require_creator(int64 creator_id)
+{
+	if (creator_config(creator_id) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("there is no creator %lld", (long long) creator_id),
+				 errhint("Insert a row into biolink.creator first.")));
+}
+
+/* track takes one event. */
+Datum
+track(PG_FUNCTION_ARGS)
+{
+	static ResultShape shape;
+	TrackedEvent event = {0};
+	TrackAnswer answer = {0};
+	OwnerScope	scope;
+	Datum		values[3];
+	bool		nulls[3] = {false, false, false};
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must not be null", PG_ARGISNULL(0) ? "creator_id" : "event")));
+	event.row.creator_id = PG_GETARG_INT64(0);
+	read_event(PG_GETARG_JSONB_P(1), &event);
+	require_creator(event.row.creator_id);
+
+	owner_enter(&scope);
+	event.content = content_of(event.jsonb);
+	event.digest = event_digest(event.row.creator_id, event.content);
+	event.stored_key = event_key_stored(event.row.creator_id, event.key);
+	take_event(&event, &answer);
+	owner_leave(&scope);
+
+	values[0] = CStringGetTextDatum(answer.status);
+	values[1] = UUIDPGetDatum(&answer.event_id);
+	nulls[2] = answer.detail == NULL;
+	values[2] = nulls[2] ? (Datum) 0 : CStringGetTextDatum(answer.detail);
+	return HeapTupleGetDatum(result_tuple(&shape, fcinfo, values, nulls));
+}
+
+/* required_argument reads a text argument that must be given and not be empty. */
+static Slice
+required_argument(FunctionCallInfo fcinfo, int number, const char *name, size_t max_bytes)
+{
+	text	   *value;
+
+	if (PG_ARGISNULL(number) || VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(number)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must not be null or empty", name)));
+	value = PG_GETARG_TEXT_PP(number);
+	if (VARSIZE_ANY_EXHDR(value) > max_bytes)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" is too long", name),
+				 errdetail("It has %d bytes, at most %zu are taken.",
+						   (int) VARSIZE_ANY_EXHDR(value), max_bytes)));
+	return (Slice) {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
+}
+
+/* park_event keeps something that is no event. */
+Datum
+park_event(PG_FUNCTION_ARGS)
+{
+	static ResultShape shape;
+	int64		creator_id;
+	Slice		source;
+	Slice		key;
+	Slice		reason;
+	Jsonb	   *jsonb;
+	pg_uuid_t	parked_id;
+	bool		is_new;
+	OwnerScope	scope;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(4))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must not be null", PG_ARGISNULL(0) ? "creator_id" : "event")));
+	creator_id = PG_GETARG_INT64(0);
+	source = required_argument(fcinfo, 1, "source", MAX_NAME_BYTES);
+	key = required_argument(fcinfo, 2, "key", MAX_KEY_BYTES);
+	reason = required_argument(fcinfo, 3, "reason", MAX_NAME_BYTES);
+	jsonb = PG_GETARG_JSONB_P(4);
+	require_creator(creator_id);
+
+	owner_enter(&scope);
+	is_new = event_park(creator_id, source, event_key_stored(creator_id, key), NO_SLICE,
+						pnstrdup(reason.data, reason.len), jsonb,
+						SLICE_OF(JsonbToCString(NULL, &jsonb->root, (int) VARSIZE(jsonb))),
+						&parked_id);
+	owner_leave(&scope);
+
+	values[0] = CStringGetTextDatum(is_new ? "parked" : "duplicate");
+	values[1] = UUIDPGetDatum(&parked_id);
+	return HeapTupleGetDatum(result_tuple(&shape, fcinfo, values, nulls));
+}
