@@ -177,12 +177,17 @@ COMMENT ON COLUMN biolink.link.token_param IS 'Name of the query parameter that 
 COMMENT ON COLUMN biolink.link.token_form IS 'What that parameter carries: the signed token, or click_id in hex for destinations that cut long values.';
 COMMENT ON COLUMN biolink.link.utm IS 'Query parameters (names to texts) added to the destination where neither it nor the request has them, such as {"utm_campaign": "spring"}.';
 
--- Rows that backends cache.  INSERT matters only where the absence of a row is remembered, which it is not here.
+CREATE INDEX link_offer_id_idx ON biolink.link (creator_id, offer_id) WHERE offer_id IS NOT NULL;
+
+-- Rows that backends cache.  INSERT matters only where the absence of a row is remembered, which it is not here.  ALWAYS: whoever loads rows as a
+-- replica does must not escape it.
 CREATE TRIGGER invalidate_cached AFTER UPDATE OR DELETE OR TRUNCATE ON biolink.creator
 	FOR EACH STATEMENT EXECUTE FUNCTION biolink.invalidate_cached();
+ALTER TABLE biolink.creator ENABLE ALWAYS TRIGGER invalidate_cached;
 COMMENT ON TRIGGER invalidate_cached ON biolink.creator IS 'Backends drop the settings and hosts they hold.';
 CREATE TRIGGER invalidate_cached AFTER UPDATE OR DELETE OR TRUNCATE ON biolink.link
 	FOR EACH STATEMENT EXECUTE FUNCTION biolink.invalidate_cached();
+ALTER TABLE biolink.link ENABLE ALWAYS TRIGGER invalidate_cached;
 COMMENT ON TRIGGER invalidate_cached ON biolink.link IS 'Backends drop the links they hold.';
 
 DO $$

@@ -69,6 +69,7 @@ COMMENT ON COLUMN biolink.event.agent_id IS 'User agent: text_id of biolink.repe
 COMMENT ON COLUMN biolink.event.referrer_id IS 'Referrer: text_id of biolink.repeated_text.';
 COMMENT ON COLUMN biolink.event.amount IS 'Minor units of currency, never negative; what it does to the books is in biolink.ledger.';
 COMMENT ON COLUMN biolink.event.merged IS 'An order that was known already under another key: its evidence counts, its money does not.';
+COMMENT ON COLUMN biolink.event.source IS 'Who says so: as sent to track(); biolink:visit and biolink:click for open_page() and click().';
 COMMENT ON COLUMN biolink.event.evidence IS 'How click_id was found: token or click_id; for a click how its visit was found: token or visitor.';
 COMMENT ON COLUMN biolink.event.token_reason IS 'Why a token that came with it did not hold or was not used: malformed, unknown_key, revoked_key, bad_signature, expired, other_creator, malformed_click_id, disagreement.';
 COMMENT ON COLUMN biolink.event.channel_evidence IS 'What the channel was read from: utm_source, platform, click_id, app, referrer, visit or direct.';

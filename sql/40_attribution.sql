@@ -73,6 +73,7 @@ CREATE TABLE biolink.touch_path (
 	channel pg_catalog.text NOT NULL,
 	medium pg_catalog.text,
 	platform pg_catalog.text,
+	referrer_host pg_catalog.text,
 	utm pg_catalog.jsonb,
 	link_id pg_catalog.int8,
 	offer_id pg_catalog.int8,
@@ -218,6 +219,7 @@ BEGIN
 		touch.channel := COALESCE(candidate.channel, 'direct');
 		touch.medium := candidate.medium;
 		touch.platform := candidate.platform;
+		touch.referrer_host := candidate.referrer_host;
 		touch.utm := candidate.utm;
 		touch.link_id := candidate.link_id;
 		touch.offer_id := candidate.offer_id;
@@ -244,7 +246,7 @@ BEGIN
 	DELETE FROM biolink.touch_path AS t WHERE t.creator_id = creator AND t.conversion_id = conversion;
 	INSERT INTO biolink.touch_path
 		SELECT t.creator_id, t.conversion_id, row_number() OVER (ORDER BY t.touched_at, t.click_id),
-			t.click_id, t.kind, t.touched_at, t.tier, t.evidence, t.channel, t.medium, t.platform, t.utm,
+			t.click_id, t.kind, t.touched_at, t.tier, t.evidence, t.channel, t.medium, t.platform, t.referrer_host, t.utm,
 			t.link_id, t.offer_id, t.post_id, t.campaign_id, t.device, t.country, t.is_direct
 		FROM (SELECT p.* FROM unnest(path) AS p ORDER BY p.touched_at DESC, p.click_id DESC LIMIT max_touches) AS t;
 
@@ -282,7 +284,7 @@ CREATE VIEW biolink.attribution WITH (security_invoker = true) AS
 	SELECT c.creator_id, c.conversion_id, c.order_id, c.goal, m.model, p.tier, p.evidence, p.channel, p.medium, p.click_id,
 		p.link_id, p.offer_id, p.platform, p.post_id, p.campaign_id, p.position, c.touches, p.touched_at, c.converted_at, c.currency,
 		(s.weight OPERATOR(pg_catalog./) 1000000.0)::pg_catalog.numeric(7, 6) AS weight, s.credit, s.gross_credit,
-		p.device, p.country, p.utm
+		p.device, p.country, p.referrer_host, p.utm
 	FROM biolink.conversion_money AS c
 	JOIN biolink.creator AS r ON r.creator_id OPERATOR(pg_catalog.=) c.creator_id
 	CROSS JOIN (VALUES ('first'), ('last'), ('last_non_direct'), ('linear'), ('position'), ('time_decay')) AS m (model)

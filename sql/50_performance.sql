@@ -12,7 +12,8 @@ CREATE FUNCTION biolink.performance_dimensions() RETURNS TABLE (dimension pg_cat
 		('weekday',  $x$extract(isodow FROM t.local_time)::int$x$,   $x$extract(isodow FROM t.local_time)::int$x$),
 		('channel',  $x$t.channel$x$,                                $x$COALESCE(t.channel, '(unattributed)')$x$),
 		('medium',   $x$t.medium$x$,                                 $x$t.medium$x$),
-		('source',   $x$COALESCE(t.utm ->> 'utm_source', t.referrer_host)$x$, $x$t.utm ->> 'utm_source'$x$),
+		('source',   $x$COALESCE(t.utm ->> 'utm_source', t.referrer_host)$x$,
+		             $x$COALESCE(t.utm ->> 'utm_source', t.referrer_host)$x$),
 		('campaign', $x$COALESCE((SELECT c.slug FROM biolink.campaign AS c WHERE c.creator_id = t.creator_id AND c.campaign_id = t.campaign_id), t.utm ->> 'utm_campaign')$x$,
 		             $x$COALESCE((SELECT c.slug FROM biolink.campaign AS c WHERE c.creator_id = t.creator_id AND c.campaign_id = t.campaign_id), t.utm ->> 'utm_campaign')$x$),
 		('platform', $x$t.platform$x$,                               $x$t.platform$x$),
@@ -90,12 +91,12 @@ BEGIN
 				sum(t.gross) FILTER (WHERE t.currency IS NOT NULL) AS gross,
 				sum(t.net) FILTER (WHERE t.currency IS NOT NULL) AS net
 			FROM (
-				SELECT a.creator_id, a.channel, a.medium, a.platform, a.utm, a.link_id, a.offer_id, a.post_id, a.campaign_id, a.device, a.country,
+				SELECT a.creator_id, a.channel, a.medium, a.platform, a.referrer_host, a.utm, a.link_id, a.offer_id, a.post_id, a.campaign_id, a.device, a.country,
 					a.tier, a.goal, a.currency, a.weight, a.gross_credit AS gross, a.credit AS net, timezone($4, a.%3$I) AS local_time
 				FROM biolink.attribution AS a
 				WHERE a.creator_id = $1 AND a.model = $6 AND a.%3$I >= $2 AND a.%3$I < $3
 				UNION ALL
-				SELECT m.creator_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+				SELECT m.creator_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
 					NULL, m.goal, m.currency, CASE m.touches WHEN 0 THEN 1 ELSE 0 END, CASE m.touches WHEN 0 THEN m.gross ELSE 0 END, m.net, timezone($4, m.converted_at)
 				FROM biolink.conversion_money AS m
 				WHERE m.creator_id = $1 AND m.converted_at >= $2 AND m.converted_at < $3 AND NOT m.is_test AND (m.touches = 0 OR m.net < 0)

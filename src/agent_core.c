@@ -413,7 +413,7 @@ static const Word words_h[] = {
 	LIBRARY("hackney"),
 	CRAWLER("hatena"),
 	HEADLESS("headless"),
-	HEADLESS("headlesschrome"),
+	WORD("headlesschrome", .browser = BROWSER_CHROME, .bot = BOT_HEADLESS),
 	HEADLESS("headlessshell"),
 	CRAWLER("heritrix"),
 	MONITOR("hetrixtools"),
@@ -1019,7 +1019,7 @@ bot_by_form(const char *agent, const Findings *found)
 	if (found->app != APP_NONE)
 	{
 		/* Meta's marks hold the device in fields of their own */
-		if (named || mozilla || found->app <= APP_THREADS)
+		if (named || mozilla || (found->flags & APP_STACK) || found->app <= APP_THREADS)
 			return BOT_NONE;
 		return BOT_PREVIEW;		/* just "Viber": its server */
 	}

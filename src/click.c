@@ -197,9 +197,7 @@ static void
 read_request(Jsonb *jsonb, Request *request, EventRow *row)
 {
 	JsonObject *object = &request->object;
-	JsonObject	consent;
 	Slice		method;
-	Slice		measurement;
 	bool		prefetch;
 
 	memset(request, 0, sizeof(*request));
@@ -222,16 +220,7 @@ read_request(Jsonb *jsonb, Request *request, EventRow *row)
 	json_text(object, "visitor", MAX_VISITOR_BYTES, &request->visitor);
 	json_text(object, "token", MAX_TOKEN_BYTES, &request->token);
 	row->is_test = json_bool(object, "test");
-	if (json_nested(object, "consent", &consent) &&
-		json_text(&consent, "measurement", 32, &measurement))
-	{
-		if (slice_is(measurement, "denied"))
-			row->measurement_denied = true;
-		else if (!slice_is(measurement, "granted") && !slice_is(measurement, "pending"))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("key \"consent.measurement\" of the request must be granted, denied or pending")));
-	}
+	row->measurement_denied = json_measurement_denied(object);
 	if (!json_time(object, "occurred_at", &row->occurred_at))
 		row->occurred_at = GetCurrentTimestamp();
 
@@ -651,7 +640,8 @@ store_touch(const CreatorConfig *creator, Request *request, const TokenVerdict *
 
 	row->received_at = arrival_time();
 	uuidv7_make(&row->event_id, row->occurred_at);
-	row->source = constant("biolink");
+	/* a source each, so that a key names a visit or a click, never both */
+	row->source = constant(slice_is(row->kind, "click") ? "biolink:click" : "biolink:visit");
 
 	if (request->key.len > 0)
 	{

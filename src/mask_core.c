@@ -138,9 +138,9 @@ looks_like_date(const char *text, size_t len)
 	return false;
 }
 
-/* mask_text is described in mask_core.h. */
-size_t
-mask_text(const char *text, size_t len, char *out)
+/* mask_once goes through a text once; what it puts in can make more of the rest stand out. */
+static size_t
+mask_once(const char *text, size_t len, char *out)
 {
 	size_t		written = 0;
 	size_t		copied = 0;		/* where in out the current run of local bytes begins */
@@ -189,4 +189,22 @@ mask_text(const char *text, size_t len, char *out)
 		i++;
 	}
 	return written;
+}
+
+/* mask_text is described in mask_core.h. */
+size_t
+mask_text(const char *text, size_t len, char *out, char *scratch)
+{
+	size_t		out_len = mask_once(text, len, out);
+
+	/* each change takes away an at sign or eight digits: this ends */
+	for (;;)
+	{
+		size_t		scratch_len = mask_once(out, out_len, scratch);
+
+		if (scratch_len == out_len && memcmp(scratch, out, out_len) == 0)
+			return out_len;
+		memcpy(out, scratch, scratch_len);
+		out_len = scratch_len;
+	}
 }

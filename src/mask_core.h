@@ -17,10 +17,11 @@
 #define MASK_BOUND(len)		((len) * 2 + 8)
 
 /*
- * Copy text to out (room for MASK_BOUND(len)) with every email address
- * replaced by "[email]" and every phone number by "[phone]"; returns the
- * length written.  Equal lengths and bytes mean that nothing was found.
+ * Copy text to out with every email address replaced by "[email]" and every
+ * phone number by "[phone]"; returns the length written.  out and scratch have
+ * room for MASK_BOUND(len) each.  Equal lengths and bytes mean that nothing was
+ * found; masking what was masked changes nothing.
  */
-extern size_t mask_text(const char *text, size_t len, char *out);
+extern size_t mask_text(const char *text, size_t len, char *out, char *scratch);
 
 #endif							/* BIOLINK_MASK_CORE_H */

@@ -13,15 +13,14 @@
 
 #include "house.h"
 #include "mask_core.h"
+#include "time_core.h"
 
 #include "access/htup_details.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
-#include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(mask_identifiers);
 
@@ -148,119 +147,22 @@ json_int64(JsonObject *object, const char *key, int64 least, int64 most, int64 *
 	return true;
 }
 
-/* fixed_digits reads a number of exactly n digits; -1 when there are none. */
-static int
-fixed_digits(const char *text, int n)
-{
-	int			value = 0;
-
-	for (int i = 0; i < n; i++)
-	{
-		if (text[i] < '0' || text[i] > '9')
-			return -1;
-		value = value * 10 + (text[i] - '0');
-	}
-	return value;
-}
-
-/*
- * parse_rfc3339 reads a date and time with an offset, whatever DateStyle and
- * TimeZone say; false on anything else.
- */
-static bool
-parse_rfc3339(Slice text, TimestampTz *result)
-{
-	struct pg_tm tm = {0};
-	const char *p = text.data;
-	const char *end = text.data + text.len;
-	int64		microseconds = 0;
-	int			offset = 0;
-	Timestamp	timestamp;
-
-	/* 2026-03-01T12:34:56 */
-	if (text.len < 20 || p[4] != '-' || p[7] != '-' ||
-		(p[10] != 'T' && p[10] != 't' && p[10] != ' ') || p[13] != ':' || p[16] != ':')
-		return false;
-	tm.tm_year = fixed_digits(p, 4);
-	tm.tm_mon = fixed_digits(p + 5, 2);
-	tm.tm_mday = fixed_digits(p + 8, 2);
-	tm.tm_hour = fixed_digits(p + 11, 2);
-	tm.tm_min = fixed_digits(p + 14, 2);
-	tm.tm_sec = fixed_digits(p + 17, 2);
-	if (tm.tm_year < 1 || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 ||
-		tm.tm_mday > day_tab[isleap(tm.tm_year)][tm.tm_mon - 1] ||
-		tm.tm_hour < 0 || tm.tm_hour > 23 || tm.tm_min < 0 || tm.tm_min > 59 ||
-		tm.tm_sec < 0 || tm.tm_sec > 60)
-		return false;
-	p += 19;
-
-	if (*p == '.')
-	{
-		int			digits = 0;
-
-		for (p++; p < end && *p >= '0' && *p <= '9'; p++, digits++)
-		{
-			if (digits < 6)
-				microseconds = microseconds * 10 + (*p - '0');
-		}
-		if (digits == 0)
-			return false;
-		for (; digits < 6; digits++)
-			microseconds *= 10;
-	}
-
-	/* Z, +01:00, +0100 or +01 */
-	if (p >= end)
-		return false;
-	if (*p == 'Z' || *p == 'z')
-		p++;
-	else if (*p == '+' || *p == '-')
-	{
-		int			sign = *p == '-' ? -1 : 1;
-		int			hours;
-		int			minutes = 0;
-
-		p++;
-		if (end - p < 2)
-			return false;
-		hours = fixed_digits(p, 2);
-		p += 2;
-		if (p < end && *p == ':')
-			p++;
-		if (p < end)
-		{
-			if (end - p < 2)
-				return false;
-			minutes = fixed_digits(p, 2);
-			p += 2;
-		}
-		if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59)
-			return false;
-		offset = sign * (hours * 60 + minutes) * 60;
-	}
-	if (p != end)
-		return false;
-
-	if (tm2timestamp(&tm, 0, NULL, &timestamp) != 0)
-		return false;
-	*result = timestamp + microseconds - (int64) offset * USECS_PER_SEC;
-	return IS_VALID_TIMESTAMP(*result);
-}
-
 /* json_time reads an RFC 3339 time with an offset; false when absent. */
 bool
 json_time(JsonObject *object, const char *key, TimestampTz *value)
 {
 	Slice		text;
+	int64		unix_microseconds;
 
 	if (!json_text(object, key, 64, &text))
 		return false;
-	if (!parse_rfc3339(text, value))
+	if (!rfc3339_parse(text.data, text.len, &unix_microseconds))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("key \"%s\" of the %s must be a time", key, object->what),
 				 errdetail("It is \"%.*s\".", (int) text.len, text.data),
 				 errhint("Write it as in RFC 3339, with an offset: 2026-03-01T12:34:56.789+01:00.")));
+	*value = unix_microseconds - UNIX_EPOCH_OFFSET_SECS * USECS_PER_SEC;
 	return true;
 }
 
@@ -289,6 +191,26 @@ json_present(JsonObject *object, const char *key)
 	JsonbValue	buffer;
 
 	return find_value(object, key, &buffer) != NULL;
+}
+
+/* json_measurement_denied reads consent.measurement; anything but a refusal leaves measurement allowed. */
+bool
+json_measurement_denied(JsonObject *object)
+{
+	JsonObject	consent;
+	Slice		measurement;
+
+	if (!json_nested(object, "consent", &consent) ||
+		!json_text(&consent, "measurement", 32, &measurement))
+		return false;
+	if (slice_is(measurement, "denied"))
+		return true;
+	if (!slice_is(measurement, "granted") && !slice_is(measurement, "pending"))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("key \"consent.measurement\" of the %s must be granted, denied or pending",
+						object->what)));
+	return false;
 }
 
 /* mask_value masks a string value in place. */
@@ -402,8 +324,10 @@ char *
 text_masked(Slice value, size_t *len)
 {
 	char	   *out = palloc(MASK_BOUND(value.len));
+	char	   *scratch = palloc(MASK_BOUND(value.len));
 
-	*len = mask_text(value.data, value.len, out);
+	*len = mask_text(value.data, value.len, out, scratch);
+	pfree(scratch);
 	return out;
 }
 

@@ -211,8 +211,6 @@ read_event(Jsonb *jsonb, TrackedEvent *event)
 	static const char *const payments[] = {"pending", "paid", "failed"};
 	JsonObject *object = &event->object;
 	EventRow   *row = &event->row;
-	JsonObject	consent;
-	Slice		measurement;
 	TimestampTz sent_at;
 	bool		is_order;
 	bool		is_adjustment;
@@ -237,9 +235,7 @@ read_event(Jsonb *jsonb, TrackedEvent *event)
 	json_text(object, "click_id", MAX_NAME_BYTES, &event->click_id);
 	json_text(object, "visitor", MAX_KEY_BYTES, &event->visitor);
 	json_present(object, "identifiers");
-	if (json_nested(object, "consent", &consent) &&
-		json_text(&consent, "measurement", 32, &measurement))
-		row->measurement_denied = slice_is(measurement, "denied");
+	row->measurement_denied = json_measurement_denied(object);
 	json_text(object, "order_id", MAX_NAME_BYTES, &row->order_id);
 	json_text(object, "order_type", MAX_NAME_BYTES, &row->order_type);
 	one_of(row->order_type, "order_type", order_types, lengthof(order_types), "new, repeat, renewal");

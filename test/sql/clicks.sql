@@ -54,6 +54,9 @@ SELECT c.status, c.click_id = :'click_click_id' AS first_id, (biolink.verify_tok
 SELECT c.status, c.click_id = :'click_click_id' AS first_id, replace(c.redirect_url, c.token::text, '<token>') AS redirect_url
 	FROM biolink.click(7001, 'plain', '{"key": "click-1", "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0"}') AS c;
 SELECT count(*) FROM biolink.event WHERE creator_id = 7001 AND kind = 'click';
+-- a key of clicks is none of visits
+SELECT v.reason FROM biolink.open_page(7001, '{"key": "click-1", "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0"}') AS v;
+SELECT v.reason FROM biolink.open_page(7001, '{"key": "click-1", "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0"}') AS v;
 
 -- the forms of the token parameter, and URLs as they are in the wild
 SELECT l.slug, replace(replace(c.redirect_url, c.token::text, '<token>'), replace(c.click_id::text, '-', ''), '<click id in hex>') AS redirect_url
