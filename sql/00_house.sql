@@ -4,6 +4,17 @@
 -- have prepared them to get into this database.  The schema is made by the script itself, so that nobody can pre-create and keep it.
 
 DO $$
+BEGIN
+	IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
+		RAISE EXCEPTION 'biolink needs a database in UTF8'
+			USING ERRCODE = 'feature_not_supported',
+				DETAIL = pg_catalog.format('This one is in %s.', pg_catalog.getdatabaseencoding()),
+				HINT = 'URLs and JSON are UTF-8: CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0.';
+	END IF;
+END
+$$;
+
+DO $$
 DECLARE
 	purpose pg_catalog.text[];
 	found_role pg_catalog.pg_authid;

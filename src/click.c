@@ -24,11 +24,11 @@
 #include "keys.h"
 #include "request.h"
 #include "token.h"
+#include "tracking.h"
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -260,44 +260,6 @@ read_request(Jsonb *jsonb, Request *request, EventRow *row)
 	row->context = json_unknown_keys(object, request_keys, lengthof(request_keys));
 }
 
-/* valid_text gives a decoded parameter as a palloc'd slice; empty where its bytes are no text. */
-static Slice
-valid_text(Slice raw)
-{
-	Slice		text;
-	char	   *out = palloc(raw.len + 1);
-
-	text.len = url_decode(raw, out);
-	text.data = out;
-	if (memchr(out, '\0', text.len) != NULL ||
-		!pg_verify_mbstr(GetDatabaseEncoding(), out, (int) text.len, true))
-		return NO_SLICE;
-	return text;
-}
-
-/* lower_trimmed gives a palloc'd copy without surrounding spaces, ASCII letters in lower case. */
-static Slice
-lower_trimmed(Slice text)
-{
-	char	   *out;
-
-	while (text.len > 0 && (text.data[0] == ' ' || text.data[0] == '\t'))
-	{
-		text.data++;
-		text.len--;
-	}
-	while (text.len > 0 && (text.data[text.len - 1] == ' ' || text.data[text.len - 1] == '\t'))
-		text.len--;
-	out = palloc(text.len + 1);
-	for (size_t i = 0; i < text.len; i++)
-	{
-		char		c = text.data[i];
-
-		out[i] = c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
-	}
-	return (Slice) {out, text.len};
-}
-
 /* is_own_host tells whether a host is one of the creator's. */
 static bool
 is_own_host(const CreatorConfig *creator, Slice host)
@@ -320,65 +282,9 @@ work_out_channel(const CreatorConfig *creator, const Request *request, EventRow 
 {
 	ChannelInput input = {0};
 	ChannelResult *result = palloc(sizeof(ChannelResult));
-	JsonbParseState *state = NULL;
-	int			nkept = 0;
 	bool		own_referrer = false;
-	Slice		query = request->has_url_parts ? request->url_parts.query : NO_SLICE;
-	size_t		position = 0;
-	UrlParam	param;
 
-	while (url_next_param(query, &position, &param))
-	{
-		const char *click_id_platform;
-		bool		paid;
-		bool		is_utm;
-		bool		is_click_id;
-		Slice		name;
-		Slice		value;
-		JsonbValue	json;
-
-		if (param.name.len > 64 || param.value.len == 0)
-			continue;
-		name = lower_trimmed(valid_text(param.name));
-		is_utm = name.len > 4 && memcmp(name.data, "utm_", 4) == 0;
-		is_click_id = !is_utm && channel_click_id(name.data, name.len, &click_id_platform, &paid);
-		if (!is_utm && !is_click_id)
-			continue;
-		value = valid_text(param.value);
-		if (value.len == 0 || value.len > 1000)
-			continue;
-		if (is_utm)
-		{
-			size_t		len;
-			char	   *masked;
-
-			value = lower_trimmed(value);
-			masked = text_masked(value, &len);
-			value = (Slice) {masked, len};
-			if (slice_is(name, "utm_source") && input.utm_source.len == 0)
-				input.utm_source = value;
-			else if (slice_is(name, "utm_medium") && input.utm_medium.len == 0)
-				input.utm_medium = value;
-		}
-		else if (input.click_id_platform == NULL)
-		{
-			input.click_id_platform = click_id_platform;
-			input.click_id_paid = paid;
-		}
-
-		if (nkept++ == 0)
-			pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-		json.type = jbvString;
-		json.val.string.val = unconstify(char *, name.data);
-		json.val.string.len = (int) name.len;
-		pushJsonbValue(&state, WJB_KEY, &json);
-		json.val.string.val = unconstify(char *, value.data);
-		json.val.string.len = (int) value.len;
-		pushJsonbValue(&state, WJB_VALUE, &json);
-	}
-	if (nkept > 0)
-		row->utm = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-
+	row->utm = tracking_params(request->has_url_parts ? request->url_parts.query : NO_SLICE, &input);
 	if (request->referrer.len > 0)
 	{
 		UrlParts	parts;

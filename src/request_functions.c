@@ -18,6 +18,7 @@
 #include "agent_core.h"
 #include "channel_core.h"
 #include "request.h"
+#include "tracking.h"
 #include "url_core.h"
 
 #include "access/htup_details.h"
@@ -27,10 +28,6 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
-
-/* A parameter's name or value beyond this is not read: as in click(). */
-#define MAX_NAME_BYTES	64
-#define MAX_VALUE_BYTES 1000
 
 /* Parameters that build_url() sets at a time: it compares each with those of base. */
 #define MAX_SETTINGS	1000
@@ -102,92 +99,24 @@ url_parts(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(result_tuple(&shape, fcinfo, values, nulls)));
 }
 
-/* decoded_text decodes a name or value; empty where nothing valid is left. */
-static Slice
-decoded_text(Slice raw)
-{
-	char	   *out = palloc(raw.len + 1);
-	size_t		len = url_decode_text(raw, out);
-
-	/* url_decode_text leaves UTF-8; another server encoding may differ */
-	if (!pg_verify_mbstr(GetDatabaseEncoding(), out, (int) len, true))
-		len = 0;
-	return (Slice) {out, len};
-}
-
-/* string_value makes a jsonb string of a slice. */
-static JsonbValue
-string_value(Slice text)
-{
-	JsonbValue	value;
-
-	value.type = jbvString;
-	value.val.string.val = unconstify(char *, text.data);
-	value.val.string.len = (int) text.len;
-	return value;
-}
-
 /* utm collects the UTM parameters and click ids of a URL. */
 Datum
 utm(PG_FUNCTION_ARGS)
 {
 	text	   *url = PG_GETARG_TEXT_PP(0);
-	JsonbParseState *state = NULL;
-	List	   *seen = NIL;
 	UrlParts	parts;
-	UrlParam	param;
-	size_t		position = 0;
+	Jsonb	   *params = NULL;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	if (!url_reference_split(VARDATA_ANY(url), VARSIZE_ANY_EXHDR(url), &parts))
-		parts.query.len = 0;
-
-	while (url_next_param(parts.query, &position, &param))
+	if (url_reference_split(VARDATA_ANY(url), VARSIZE_ANY_EXHDR(url), &parts))
+		params = tracking_params(parts.query, NULL);
+	if (params == NULL)
 	{
-		const char *platform;
-		bool		paid;
-		bool		is_utm;
-		bool		repeated = false;
-		Slice		name;
-		Slice		value;
-		JsonbValue	json;
-		ListCell   *cell;
+		JsonbParseState *state = NULL;
 
-		if (param.name.len > MAX_NAME_BYTES || param.value.len == 0)
-			continue;
-		name = decoded_text(param.name);
-		lower_ascii(unconstify(char *, name.data), name.len);
-		is_utm = name.len > 4 && memcmp(name.data, "utm_", 4) == 0;
-		if (!is_utm && !channel_click_id(name.data, name.len, &platform, &paid))
-			continue;
-		value = decoded_text(param.value);
-		if (value.len == 0 || value.len > MAX_VALUE_BYTES)
-			continue;
-		/* a click id is not ours to change */
-		if (is_utm)
-			lower_ascii(unconstify(char *, value.data), value.len);
-
-		/* the first of a name counts */
-		json = string_value(name);
-		foreach(cell, seen)
-		{
-			Slice	   *other = lfirst(cell);
-
-			if (other->len == name.len && memcmp(other->data, name.data, name.len) == 0)
-				repeated = true;
-		}
-		if (repeated)
-			continue;
-		/* a URL may hold any number of utm_*; nobody means more than these */
-		if (list_length(seen) >= MAX_NAME_BYTES)
-			break;
-		seen = lappend(seen, memcpy(palloc(sizeof(Slice)), &name, sizeof(Slice)));
-
-		pushJsonbValue(&state, WJB_KEY, &json);
-		json = string_value(value);
-		pushJsonbValue(&state, WJB_VALUE, &json);
+		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+		params = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 	}
-	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+	PG_RETURN_JSONB_P(params);
 }
 
 /* utf8_slice gives text of the server's encoding as UTF-8, which URLs are written in. */
