@@ -1,6 +1,6 @@
+-- 10_types.sql: identity hashes, tokens, and UUIDs of version 7.
 --
--- Types: identity hashes, tokens, and UUIDs of version 7.
---
+-- Both types are bytes, compared as bytes, and written in one way only.
 
 -- idhash --------------------------------------------------------------------
 

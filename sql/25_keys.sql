@@ -1,7 +1,6 @@
+-- 25_keys.sql: which root keys and which epochs of derived keys there are, and the functions that sign and verify.
 --
--- Keys and tokens: which root keys and which epochs of derived keys there
--- are, and the functions that sign and verify.  No row here is a secret.
---
+-- No row here is a secret: root keys are outside the database, all other keys are derived from them when they are needed.
 
 -- Root keys -----------------------------------------------------------------
 

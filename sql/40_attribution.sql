@@ -108,109 +108,112 @@ SELECT pg_catalog.pg_extension_config_dump('biolink.conversion', '');
 SELECT pg_catalog.pg_extension_config_dump('biolink.conversion_evidence', '');
 SELECT pg_catalog.pg_extension_config_dump('biolink.touch_path', '');
 
-CREATE FUNCTION biolink.conversion_events(creator pg_catalog.int8, conversion pg_catalog.uuid) RETURNS SETOF biolink.event
-	LANGUAGE sql STABLE STRICT PARALLEL SAFE COST 1000 ROWS 2
+CREATE FUNCTION biolink.rebuild_conversions(creators pg_catalog.int8[], conversions pg_catalog.uuid[]) RETURNS pg_catalog.void
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE COST 100000
 	SET search_path = pg_catalog, pg_temp
-	AS $$
-	SELECT e.* FROM biolink.event AS first
-		JOIN biolink.event AS e ON e.creator_id = first.creator_id AND e.order_id = first.order_id
-		WHERE first.creator_id = creator AND first.event_id = conversion AND first.kind = 'order'
-			AND first.occurred_at >= biolink.uuid_v7_time(conversion) AND first.occurred_at < biolink.uuid_v7_time(conversion) + '1 millisecond'::interval
-			AND e.kind = 'order' AND COALESCE(e.payment, 'paid') = 'paid'
-	UNION ALL
-	SELECT e.* FROM biolink.event AS e
-		WHERE e.creator_id = creator AND e.event_id = conversion AND e.kind <> 'order'
-			AND e.occurred_at >= biolink.uuid_v7_time(conversion) AND e.occurred_at < biolink.uuid_v7_time(conversion) + '1 millisecond'::interval
-$$;
-COMMENT ON FUNCTION biolink.conversion_events(pg_catalog.int8, pg_catalog.uuid) IS
-	'The accepted events of a conversion: the event of a goal, or every paid event of an order, merged ones and revisions included.';
-GRANT EXECUTE ON FUNCTION biolink.conversion_events(pg_catalog.int8, pg_catalog.uuid) TO biolink_analyst, biolink_admin;
-
-CREATE FUNCTION biolink.rebuild_conversion(creator pg_catalog.int8, conversion pg_catalog.uuid) RETURNS pg_catalog.void
-	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE COST 10000
-	SET search_path = pg_catalog, pg_temp
+	SET plan_cache_mode = force_generic_plan
 	AS $$
 DECLARE
-	settings jsonb := (SELECT c.settings FROM biolink.creator AS c WHERE c.creator_id = creator);
-	lookback interval := COALESCE((settings #>> '{lookback,session}')::interval, '30 days');
-	repeat_window interval := COALESCE((settings ->> 'repeat_window')::interval, '30 minutes');
-	max_touches int := COALESCE((settings ->> 'max_touches')::int, 50);
-	first_event record;
-	converted timestamptz;
-	bad_token bool;
-	denied bool;
-	why text;
+	facts biolink.conversion[];
 	candidate record;
 	touch biolink.touch_path;
 	path biolink.touch_path[] := '{}';
 	run_visitor biolink.idhash;
-	run_link int8;
 	run_started timestamptz;
 BEGIN
-	SELECT min(e.occurred_at), bool_or(e.token_reason IS NOT NULL), bool_or(e.measurement_denied)
-		INTO converted, bad_token, denied
-		FROM biolink.conversion_events(creator, conversion) AS e;
-	IF converted IS NULL THEN
-		-- its events were dropped by retention: the conversion stays as it was built
+	DELETE FROM biolink.conversion_evidence AS v
+		USING unnest(creators, conversions) AS w (creator_id, conversion_id)
+		WHERE v.creator_id = w.creator_id AND v.conversion_id = w.conversion_id;
+
+	-- The accepted events of each conversion: the event of a goal, or every paid event of an order, merged ones and revisions included.
+	-- A conversion whose events were dropped by retention is not found here and stays as it was built.
+	WITH first AS MATERIALIZED (
+		SELECT e.creator_id, e.event_id, e.kind, e.order_id, e.goal, e.order_type, e.currency, e.source, e.offer_id, e.is_test,
+				e.occurred_at, e.visitor, e.click_id, e.evidence, e.token_reason, e.measurement_denied
+			FROM unnest(creators, conversions) AS w (creator_id, conversion_id)
+			JOIN biolink.event AS e ON e.creator_id = w.creator_id AND e.event_id = w.conversion_id
+				AND e.occurred_at >= biolink.uuid_v7_time(w.conversion_id) AND e.occurred_at < biolink.uuid_v7_time(w.conversion_id) + '1 millisecond'::interval
+	), accepted AS MATERIALIZED (
+		SELECT f.creator_id, f.event_id AS conversion_id, e.occurred_at, e.visitor, e.click_id, e.evidence, e.token_reason, e.measurement_denied
+			FROM first AS f
+			JOIN biolink.event AS e ON e.creator_id = f.creator_id AND e.order_id = f.order_id
+			WHERE f.kind = 'order' AND e.kind = 'order' AND COALESCE(e.payment, 'paid') = 'paid'
+		UNION ALL
+		SELECT f.creator_id, f.event_id, f.occurred_at, f.visitor, f.click_id, f.evidence, f.token_reason, f.measurement_denied
+			FROM first AS f WHERE f.kind <> 'order'
+	), fact AS MATERIALIZED (
+		SELECT a.creator_id, a.conversion_id, min(a.occurred_at) AS converted_at,
+				CASE WHEN bool_or(a.token_reason IS NOT NULL) THEN 'bad_token' WHEN bool_or(a.measurement_denied) THEN 'consent' ELSE 'no_touch' END AS reason
+			FROM accepted AS a GROUP BY a.creator_id, a.conversion_id
+	), found AS (
+		SELECT a.creator_id, a.conversion_id, a.evidence, a.click_id AS touch_id, NULL::biolink.idhash AS visitor
+			FROM accepted AS a WHERE a.click_id IS NOT NULL
+		UNION
+		SELECT a.creator_id, a.conversion_id, 'visitor', NULL::uuid, a.visitor FROM accepted AS a WHERE a.visitor IS NOT NULL
+		UNION
+		SELECT a.creator_id, a.conversion_id, 'visitor', NULL::uuid, e.visitor FROM accepted AS a
+			JOIN biolink.event AS e ON e.creator_id = a.creator_id AND e.event_id = a.click_id
+				AND e.occurred_at >= biolink.uuid_v7_time(a.click_id) AND e.occurred_at < biolink.uuid_v7_time(a.click_id) + '1 millisecond'::interval
+			WHERE e.kind IN ('visit', 'click') AND e.visitor IS NOT NULL
+	), noted AS (
+		INSERT INTO biolink.conversion_evidence (creator_id, conversion_id, ordinal, evidence, touch_id, visitor, converted_at)
+			SELECT v.creator_id, v.conversion_id,
+					row_number() OVER (PARTITION BY v.creator_id, v.conversion_id ORDER BY v.evidence, v.touch_id, v.visitor),
+					v.evidence, v.touch_id, v.visitor, c.converted_at
+				FROM found AS v JOIN fact AS c ON c.creator_id = v.creator_id AND c.conversion_id = v.conversion_id
+	)
+	SELECT array_agg(ROW(f.creator_id, f.event_id, CASE f.kind WHEN 'order' THEN f.order_id END, f.kind, COALESCE(f.goal, f.kind), f.order_type,
+			CASE f.kind WHEN 'order' THEN f.currency END, c.converted_at, f.source, f.offer_id, f.is_test, 0, c.reason)::biolink.conversion)
+		INTO facts
+		FROM first AS f JOIN fact AS c ON c.creator_id = f.creator_id AND c.conversion_id = f.event_id;
+	IF facts IS NULL THEN
 		RETURN;
 	END IF;
-	SELECT e.* INTO STRICT first_event FROM biolink.conversion_events(creator, conversion) AS e WHERE e.event_id = conversion;
 
-	DELETE FROM biolink.conversion_evidence AS v WHERE v.creator_id = creator AND v.conversion_id = conversion;
-	INSERT INTO biolink.conversion_evidence (creator_id, conversion_id, ordinal, evidence, touch_id, visitor, converted_at)
-		WITH named AS (
-			SELECT e.click_id, e.evidence FROM biolink.conversion_events(creator, conversion) AS e WHERE e.click_id IS NOT NULL
-		), found AS (
-			SELECT n.evidence, n.click_id AS touch_id, NULL::biolink.idhash AS visitor FROM named AS n
-			UNION
-			SELECT 'visitor', NULL::uuid, e.visitor FROM biolink.conversion_events(creator, conversion) AS e WHERE e.visitor IS NOT NULL
-			UNION
-			SELECT 'visitor', NULL::uuid, e.visitor FROM named AS n
-				JOIN biolink.event AS e ON e.creator_id = creator AND e.event_id = n.click_id
-					AND e.occurred_at >= biolink.uuid_v7_time(n.click_id) AND e.occurred_at < biolink.uuid_v7_time(n.click_id) + '1 millisecond'::interval
-				WHERE e.kind IN ('visit', 'click') AND e.visitor IS NOT NULL
-		)
-		SELECT creator, conversion, row_number() OVER (ORDER BY f.evidence, f.touch_id, f.visitor), f.evidence, f.touch_id, f.visitor, converted
-		FROM found AS f;
-
-	-- One row for each group of a visit and its clicks, represented by its best event; then repeats of a visitor on a link, which need the
-	-- start of the current run and so an ordered loop.
+	-- One row for each visit with its clicks, represented by its best event; then repeats of a visitor on a link, which need the start of
+	-- the current run and so an ordered loop.
 	FOR candidate IN
 		WITH event AS (
-			SELECT e.*, COALESCE(e.visit_id, e.event_id) AS visit_or_click,
-				EXISTS (SELECT FROM biolink.conversion_evidence AS n WHERE n.creator_id = creator AND n.conversion_id = conversion
-					AND n.touch_id = e.event_id AND n.evidence = 'token') AS by_token,
-				EXISTS (SELECT FROM biolink.conversion_evidence AS n WHERE n.creator_id = creator AND n.conversion_id = conversion
-					AND n.touch_id = e.event_id AND n.evidence = 'click_id') AS by_click_id
-			FROM biolink.conversion_evidence AS v
-			JOIN biolink.event AS e ON e.creator_id = creator AND e.visitor OPERATOR(biolink.=) v.visitor
-			WHERE v.creator_id = creator AND v.conversion_id = conversion AND v.visitor IS NOT NULL
-				AND e.occurred_at <= converted AND e.occurred_at >= converted - lookback
-				AND e.kind IN ('visit', 'click') AND NOT e.is_bot AND (first_event.is_test OR NOT e.is_test)
+			SELECT f.conversion_id, e.creator_id, e.event_id, e.kind, e.occurred_at, e.visitor, e.channel, e.medium, e.platform, e.referrer_host, e.utm,
+				e.link_id, e.offer_id, e.post_id, e.campaign_id, e.device, e.country, COALESCE(e.visit_id, e.event_id) AS visit_or_click,
+				COALESCE((c.settings ->> 'repeat_window')::interval, '30 minutes') AS repeat_window, n.by_token, n.by_click_id
+			FROM unnest(facts) AS f
+			JOIN biolink.creator AS c ON c.creator_id = f.creator_id
+			JOIN biolink.conversion_evidence AS v ON v.creator_id = f.creator_id AND v.conversion_id = f.conversion_id AND v.visitor IS NOT NULL
+			JOIN biolink.event AS e ON e.creator_id = v.creator_id AND e.visitor OPERATOR(biolink.=) v.visitor
+				AND e.occurred_at <= f.converted_at AND e.occurred_at >= f.converted_at - COALESCE((c.settings #>> '{lookback,session}')::interval, '30 days')
+			CROSS JOIN LATERAL (
+				SELECT COALESCE(bool_or(t.evidence = 'token'), false) AS by_token, COALESCE(bool_or(t.evidence = 'click_id'), false) AS by_click_id
+					FROM biolink.conversion_evidence AS t
+					WHERE t.creator_id = f.creator_id AND t.conversion_id = f.conversion_id AND t.touch_id = e.event_id
+			) AS n
+			WHERE e.kind IN ('visit', 'click') AND NOT e.is_bot AND (f.is_test OR NOT e.is_test)
 		)
 		SELECT e.*,
 			CASE WHEN bool_or(e.by_token) OVER visit THEN 'token' WHEN bool_or(e.by_click_id) OVER visit THEN 'click_id' ELSE 'visitor' END AS best_evidence,
-			row_number() OVER (PARTITION BY e.visit_or_click
+			row_number() OVER (PARTITION BY e.creator_id, e.conversion_id, e.visit_or_click
 				ORDER BY e.kind = 'click' AND (e.by_token OR e.by_click_id) DESC, e.kind = 'click' DESC, e.occurred_at DESC, e.event_id DESC) AS place
 		FROM event AS e
-		WINDOW visit AS (PARTITION BY e.visit_or_click)
-		ORDER BY e.visitor, e.link_id, e.occurred_at, e.event_id
+		WINDOW visit AS (PARTITION BY e.creator_id, e.conversion_id, e.visit_or_click)
+		ORDER BY e.creator_id, e.conversion_id, e.visitor, e.link_id, e.occurred_at, e.event_id
 	LOOP
 		CONTINUE WHEN candidate.place > 1;
-		IF candidate.link_id IS NOT NULL AND run_link = candidate.link_id AND run_visitor OPERATOR(biolink.=) candidate.visitor
-			AND candidate.occurred_at < run_started + repeat_window
+		IF candidate.conversion_id = touch.conversion_id AND candidate.link_id = touch.link_id AND candidate.visitor OPERATOR(biolink.=) run_visitor
+			AND candidate.occurred_at < run_started + candidate.repeat_window
 		THEN
-			IF candidate.best_evidence = 'token' OR path[cardinality(path)].evidence = 'visitor' THEN
-				path[cardinality(path)].evidence := candidate.best_evidence;
+			IF candidate.best_evidence = 'token' OR touch.evidence = 'visitor' THEN
+				touch.evidence := candidate.best_evidence;
 			END IF;
 			CONTINUE;
 		END IF;
-		run_link := candidate.link_id;
+		IF touch.conversion_id IS NOT NULL THEN
+			path := path || touch;
+		END IF;
 		run_visitor := candidate.visitor;
 		run_started := candidate.occurred_at;
 
-		touch.creator_id := creator;
-		touch.conversion_id := conversion;
+		touch.creator_id := candidate.creator_id;
+		touch.conversion_id := candidate.conversion_id;
 		touch.click_id := candidate.event_id;
 		touch.kind := candidate.kind;
 		touch.touched_at := candidate.occurred_at;
@@ -228,40 +231,46 @@ BEGIN
 		touch.device := candidate.device;
 		touch.country := candidate.country;
 		touch.is_direct := touch.channel = 'direct';
-		path := path || touch;
 	END LOOP;
-
-	IF cardinality(path) = 0 THEN
-		SELECT CASE
-				WHEN bool_or(e.occurred_at >= converted - lookback AND e.is_bot) THEN 'bots_only'
-				WHEN bool_or(e.occurred_at < converted - lookback) THEN 'outside_lookback'
-			END INTO why
-			FROM biolink.conversion_evidence AS v
-			JOIN biolink.event AS e ON e.creator_id = creator AND e.visitor OPERATOR(biolink.=) v.visitor
-			WHERE v.creator_id = creator AND v.conversion_id = conversion AND v.visitor IS NOT NULL
-				AND e.occurred_at <= converted AND e.kind IN ('visit', 'click') AND (first_event.is_test OR NOT e.is_test);
-		why := COALESCE(why, CASE WHEN bad_token THEN 'bad_token' WHEN denied THEN 'consent' ELSE 'no_touch' END);
+	IF touch.conversion_id IS NOT NULL THEN
+		path := path || touch;
 	END IF;
 
-	DELETE FROM biolink.touch_path AS t WHERE t.creator_id = creator AND t.conversion_id = conversion;
+	DELETE FROM biolink.touch_path AS t
+		USING unnest(facts) AS f
+		WHERE t.creator_id = f.creator_id AND t.conversion_id = f.conversion_id;
 	INSERT INTO biolink.touch_path
-		SELECT t.creator_id, t.conversion_id, row_number() OVER (ORDER BY t.touched_at, t.click_id),
+		SELECT t.creator_id, t.conversion_id, row_number() OVER (PARTITION BY t.creator_id, t.conversion_id ORDER BY t.touched_at, t.click_id),
 			t.click_id, t.kind, t.touched_at, t.tier, t.evidence, t.channel, t.medium, t.platform, t.referrer_host, t.utm,
 			t.link_id, t.offer_id, t.post_id, t.campaign_id, t.device, t.country, t.is_direct
-		FROM (SELECT p.* FROM unnest(path) AS p ORDER BY p.touched_at DESC, p.click_id DESC LIMIT max_touches) AS t;
+		FROM (SELECT p.*, row_number() OVER (PARTITION BY p.creator_id, p.conversion_id ORDER BY p.touched_at DESC, p.click_id DESC) AS from_end
+			FROM unnest(path) AS p) AS t
+		JOIN biolink.creator AS c ON c.creator_id = t.creator_id
+		WHERE t.from_end <= COALESCE((c.settings ->> 'max_touches')::int, 50);
 
-	INSERT INTO biolink.conversion (creator_id, conversion_id, order_id, kind, goal, order_type, currency, converted_at, source, offer_id, is_test, touches, reason)
-		SELECT creator, conversion, CASE WHEN first_event.kind = 'order' THEN first_event.order_id END, first_event.kind,
-			COALESCE(first_event.goal, first_event.kind), first_event.order_type,
-			CASE WHEN first_event.kind = 'order' THEN first_event.currency END,
-			converted, first_event.source, first_event.offer_id, first_event.is_test, least(cardinality(path), max_touches), why
+	INSERT INTO biolink.conversion
+		SELECT f.creator_id, f.conversion_id, f.order_id, f.kind, f.goal, f.order_type, f.currency, f.converted_at, f.source, f.offer_id, f.is_test, t.touches,
+			CASE WHEN t.touches = 0 THEN COALESCE((
+				-- what there was, but for being a bot's or too old
+				SELECT CASE
+						WHEN bool_or(e.is_bot AND e.occurred_at >= f.converted_at - COALESCE((c.settings #>> '{lookback,session}')::interval, '30 days')) THEN 'bots_only'
+						WHEN bool_or(e.occurred_at < f.converted_at - COALESCE((c.settings #>> '{lookback,session}')::interval, '30 days')) THEN 'outside_lookback'
+					END
+					FROM biolink.creator AS c
+					JOIN biolink.conversion_evidence AS v ON v.creator_id = f.creator_id AND v.conversion_id = f.conversion_id AND v.visitor IS NOT NULL
+					JOIN biolink.event AS e ON e.creator_id = v.creator_id AND e.visitor OPERATOR(biolink.=) v.visitor AND e.occurred_at <= f.converted_at
+					WHERE c.creator_id = f.creator_id AND e.kind IN ('visit', 'click') AND (f.is_test OR NOT e.is_test)
+				), f.reason) END
+		FROM unnest(facts) AS f
+		CROSS JOIN LATERAL (SELECT count(*)::int AS touches FROM biolink.touch_path AS p
+			WHERE p.creator_id = f.creator_id AND p.conversion_id = f.conversion_id) AS t
 		ON CONFLICT ON CONSTRAINT conversion_pkey DO UPDATE
 			SET converted_at = excluded.converted_at, touches = excluded.touches, reason = excluded.reason
 			WHERE (conversion.converted_at, conversion.touches, conversion.reason) IS DISTINCT FROM (excluded.converted_at, excluded.touches, excluded.reason);
 END
 $$;
-COMMENT ON FUNCTION biolink.rebuild_conversion(pg_catalog.int8, pg_catalog.uuid) IS
-	'Builds a conversion, its evidence and its path from its events; doing it again gives the same. Called by the job "attribute".';
+COMMENT ON FUNCTION biolink.rebuild_conversions(pg_catalog.int8[], pg_catalog.uuid[]) IS
+	'Builds conversions, their evidence and their paths from their events, many at a time; doing it again gives the same. Called by the job "attribute".';
 
 CREATE VIEW biolink.conversion_money WITH (security_invoker = true) AS
 	SELECT c.creator_id, c.conversion_id, c.order_id, c.goal, c.kind, c.currency, c.converted_at, c.is_test, c.touches, c.reason,

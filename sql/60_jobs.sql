@@ -98,27 +98,25 @@ CREATE FUNCTION biolink.attribute_slice(max_conversions pg_catalog.int4) RETURNS
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 DECLARE
-	affected record;
-	built int8 := 0;
+	creators int8[];
+	conversions uuid[];
 BEGIN
 	IF NOT biolink.job_lock('attribute') THEN
 		RETURN NULL;
 	END IF;
-	FOR affected IN
-		WITH slice AS (
-			SELECT q.creator_id, q.conversion_id FROM biolink.attribution_queue AS q ORDER BY q.queue_id LIMIT max_conversions
-		), taken AS (
-			DELETE FROM biolink.attribution_queue AS q
-				USING (SELECT DISTINCT s.creator_id, s.conversion_id FROM slice AS s) AS s
-				WHERE q.creator_id = s.creator_id AND q.conversion_id = s.conversion_id
-				RETURNING q.creator_id, q.conversion_id
-		)
-		SELECT DISTINCT t.creator_id, t.conversion_id FROM taken AS t ORDER BY t.creator_id, t.conversion_id
-	LOOP
-		PERFORM biolink.rebuild_conversion(affected.creator_id, affected.conversion_id);
-		built := built + 1;
-	END LOOP;
-	RETURN built;
+	WITH slice AS (
+		SELECT DISTINCT q.creator_id, q.conversion_id
+			FROM (SELECT o.creator_id, o.conversion_id FROM biolink.attribution_queue AS o ORDER BY o.queue_id LIMIT max_conversions) AS q
+	), taken AS (
+		DELETE FROM biolink.attribution_queue AS q USING slice AS s
+			WHERE q.creator_id = s.creator_id AND q.conversion_id = s.conversion_id
+	)
+	SELECT array_agg(s.creator_id), array_agg(s.conversion_id) INTO creators, conversions FROM slice AS s;
+	IF creators IS NULL THEN
+		RETURN 0;
+	END IF;
+	PERFORM biolink.rebuild_conversions(creators, conversions);
+	RETURN cardinality(creators);
 END
 $$;
 COMMENT ON FUNCTION biolink.attribute_slice(pg_catalog.int4) IS
@@ -129,6 +127,7 @@ CREATE FUNCTION biolink.ensure_event_partition(at pg_catalog.timestamptz) RETURN
 	SET search_path = pg_catalog, pg_temp
 	SET TimeZone = 'UTC'
 	SET DateStyle = 'ISO, YMD'
+	SET lock_timeout = '1s'
 	AS $$
 DECLARE
 	month timestamptz := date_trunc('month', at);
@@ -143,7 +142,8 @@ BEGIN
 	END IF;
 
 	EXECUTE format('CREATE TABLE biolink.%I (LIKE biolink.event INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', leaf);
-	-- What is in the default partition already moves under a lock on that partition alone: inserts into other months go on.
+	-- What is in the default partition already moves under a lock on that partition alone: inserts into other months go on, those into
+	-- the default wait for lock_timeout at most before we have it.
 	LOCK TABLE ONLY biolink.event_default IN ACCESS EXCLUSIVE MODE;
 	EXECUTE format('WITH stray AS (DELETE FROM ONLY biolink.event_default WHERE occurred_at >= $1 AND occurred_at < $2 RETURNING *)
 		INSERT INTO biolink.%I SELECT * FROM stray', leaf) USING month, month_after;
@@ -154,7 +154,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION biolink.ensure_event_partition(pg_catalog.timestamptz) IS
-	'Makes the partition of biolink.event for the month (UTC) that holds a time, and moves what the default partition has of it. Returns its name, NULL when it is there already or the job "maintain" runs elsewhere.';
+	'Makes the partition of biolink.event for the month (UTC) that holds a time, and moves what the default partition has of it. Returns its name, NULL when it is there already or the job "maintain" runs elsewhere. Errors: 55P03 when a long transaction keeps the default partition locked; the next run tries again.';
 
 CREATE FUNCTION biolink.missing_event_partitions() RETURNS SETOF pg_catalog.timestamptz
 	LANGUAGE sql STABLE PARALLEL UNSAFE SECURITY DEFINER COST 1000 ROWS 3
@@ -176,8 +176,8 @@ CREATE PROCEDURE biolink.run_job(name pg_catalog.text)
 	LANGUAGE plpgsql
 	AS $$
 DECLARE
-	-- conversions built per transaction: a few hundred milliseconds
-	slice CONSTANT pg_catalog.int4 := 500;
+	-- conversions built per transaction: a fraction of a second
+	slice CONSTANT pg_catalog.int4 := 1000;
 	built pg_catalog.int8;
 	month pg_catalog.timestamptz;
 BEGIN

@@ -459,7 +459,7 @@ work_out_visitor(const CreatorConfig *creator, const Request *request, EventRow 
 
 	if (!has_cookie && request->ip.len > 0 && !row->measurement_denied)
 	{
-		uint8		key[SUBKEY_BYTES];
+		const HashKey *key;
 		uint16		epoch;
 		int			offset;
 		struct pg_tm tm;
@@ -476,9 +476,8 @@ work_out_visitor(const CreatorConfig *creator, const Request *request, EventRow 
 		pieces[1] = (Bytes) {day, strlen(day)};
 		pieces[2] = (Bytes) {request->ip.data, request->ip.len};
 		pieces[3] = (Bytes) {row->user_agent.data, row->user_agent.len};
-		key_for_signing(row->creator_id, PURPOSE_DAY, true, &epoch, key);
-		keyed_hash16(key, pieces, 4, row->day_visitor.data);
-		sodium_memzero(key, sizeof(key));
+		key = hash_key_for_signing(row->creator_id, PURPOSE_DAY, true, &epoch);
+		hash_key_hash16(key, pieces, 4, row->day_visitor.data);
 		row->has_day_visitor = true;
 	}
 	return has_cookie;

@@ -177,22 +177,9 @@ hash_key_hash16(const HashKey *hash_key, const Bytes *pieces, int npieces,
 	sodium_memzero(full, sizeof(full));
 }
 
-/* keyed_hash16 does both for a key that is used once. */
-void
-keyed_hash16(const uint8_t key[SUBKEY_BYTES],
-			 const Bytes *pieces, int npieces,
-			 uint8_t out[DERIVED_HASH_BYTES])
-{
-	HashKey		hash_key;
-
-	hash_key_prepare(key, &hash_key);
-	hash_key_hash16(&hash_key, pieces, npieces, out);
-	sodium_memzero(&hash_key, sizeof(hash_key));
-}
-
 /* derive_idhash works out the identity hash of an identifier's SHA-256. */
 void
-derive_idhash(const uint8_t identity_key[SUBKEY_BYTES],
+derive_idhash(const HashKey *identity_key,
 			  const char *kind, size_t kind_len,
 			  const uint8_t sha256[32],
 			  uint8_t out[DERIVED_HASH_BYTES])
@@ -203,7 +190,7 @@ derive_idhash(const uint8_t identity_key[SUBKEY_BYTES],
 		{sha256, 32},
 	};
 
-	keyed_hash16(identity_key, pieces, 3, out);
+	hash_key_hash16(identity_key, pieces, 3, out);
 }
 
 /* sha256_of hashes data once. */

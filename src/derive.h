@@ -74,19 +74,14 @@ extern void derive_key_pair(const uint8_t seed[SUBKEY_BYTES],
 							uint8_t secret_key[SECRET_KEY_BYTES],
 							uint8_t public_key[PUBLIC_KEY_BYTES]);
 
-/* First 16 bytes of HMAC-SHA-256(key, PAE(pieces...)). */
-extern void keyed_hash16(const uint8_t key[SUBKEY_BYTES],
-						 const Bytes *pieces, int npieces,
-						 uint8_t out[DERIVED_HASH_BYTES]);
-
-/* The same in two steps, for a key that is used again. */
+/* First 16 bytes of HMAC-SHA-256(key, PAE(pieces...)), in two steps. */
 extern void hash_key_prepare(const uint8_t key[SUBKEY_BYTES], HashKey *hash_key);
 extern void hash_key_hash16(const HashKey *hash_key,
 							const Bytes *pieces, int npieces,
 							uint8_t out[DERIVED_HASH_BYTES]);
 
 /* idhash of a normalised identifier: PAE("bl1.id", kind, SHA-256(value)). */
-extern void derive_idhash(const uint8_t identity_key[SUBKEY_BYTES],
+extern void derive_idhash(const HashKey *identity_key,
 						  const char *kind, size_t kind_len,
 						  const uint8_t sha256[32],
 						  uint8_t out[DERIVED_HASH_BYTES]);

@@ -262,7 +262,7 @@ event_insert(EventRow *row)
 
 /* digest_under computes a digest under one key. */
 static void
-digest_under(const uint8 key[SUBKEY_BYTES], uint16 epoch, Slice content, EventDigest *digest)
+digest_under(const HashKey *key, uint16 epoch, Slice content, EventDigest *digest)
 {
 	Bytes		pieces[2] = {
 		{"bl1.digest", 10},
@@ -271,7 +271,7 @@ digest_under(const uint8 key[SUBKEY_BYTES], uint16 epoch, Slice content, EventDi
 
 	digest->data[0] = (uint8) (epoch >> 8);
 	digest->data[1] = (uint8) (epoch & 0xff);
-	keyed_hash16(key, pieces, 2, digest->data + 2);
+	hash_key_hash16(key, pieces, 2, digest->data + 2);
 }
 
 /* event_digest makes the digest of an event's canonical text under the creator's active key. */
@@ -279,12 +279,10 @@ EventDigest
 event_digest(int64 creator_id, Slice content)
 {
 	EventDigest digest;
-	uint8		key[SUBKEY_BYTES];
 	uint16		epoch;
+	const HashKey *key = hash_key_for_signing(creator_id, PURPOSE_DIGEST, true, &epoch);
 
-	key_for_signing(creator_id, PURPOSE_DIGEST, true, &epoch, key);
 	digest_under(key, epoch, content, &digest);
-	sodium_memzero(key, sizeof(key));
 	return digest;
 }
 
@@ -297,7 +295,7 @@ digest_matches(int64 creator_id, const bytea *stored, const EventDigest *digest,
 {
 	const uint8 *bytes = (const uint8 *) VARDATA_ANY(stored);
 	uint16		epoch;
-	uint8		key[SUBKEY_BYTES];
+	const HashKey *key;
 	EventDigest again;
 	bool		same;
 
@@ -307,14 +305,27 @@ digest_matches(int64 creator_id, const bytea *stored, const EventDigest *digest,
 		return sodium_memcmp(bytes, digest->data, DIGEST_BYTES) == 0;
 
 	epoch = (uint16) (bytes[0] << 8 | bytes[1]);
-	if (key_for_verifying(creator_id, PURPOSE_DIGEST, epoch, key) != KEY_OK)
+	if (hash_key_for_verifying(creator_id, PURPOSE_DIGEST, epoch, &key) != KEY_OK)
 		return true;
 	digest_under(key, epoch, content, &again);
 	same = sodium_memcmp(bytes, again.data, DIGEST_BYTES) == 0;
 	if (same)
-		key_verified(creator_id, PURPOSE_DIGEST, epoch, key);
-	sodium_memzero(key, sizeof(key));
+		key_verified(creator_id, PURPOSE_DIGEST, epoch, NULL);
 	return same;
+}
+
+/* identifier_hash hashes a text under the creator's identity key. */
+static IdHash
+identifier_hash(int64 creator_id, const char *kind, Slice value)
+{
+	uint8		sha256[32];
+	IdHash		hash;
+	uint16		epoch;
+	const HashKey *key = hash_key_for_signing(creator_id, PURPOSE_IDENTITY, true, &epoch);
+
+	sha256_of(value.data, value.len, sha256);
+	derive_idhash(key, kind, strlen(kind), sha256, hash.data);
+	return hash;
 }
 
 /*
@@ -324,19 +335,13 @@ digest_matches(int64 creator_id, const bytea *stored, const EventDigest *digest,
 char *
 event_key_stored(int64 creator_id, Slice key)
 {
-	uint8		identity_key[SUBKEY_BYTES];
-	uint8		sha256[32];
 	IdHash		hash;
 	char	   *text;
-	uint16		epoch;
 
 	if (!text_is_sensitive(key))
 		return pnstrdup(key.data, key.len);
 
-	key_for_signing(creator_id, PURPOSE_IDENTITY, true, &epoch, identity_key);
-	sha256_of(key.data, key.len, sha256);
-	derive_idhash(identity_key, "event_key", 9, sha256, hash.data);
-	sodium_memzero(identity_key, sizeof(identity_key));
+	hash = identifier_hash(creator_id, "event_key", key);
 	text = palloc(5 + 2 * IDHASH_BYTES + 1);
 	memcpy(text, "hash:", 5);
 	sodium_bin2hex(text + 5, 2 * IDHASH_BYTES + 1, hash.data, IDHASH_BYTES);
@@ -448,14 +453,5 @@ event_park(int64 creator_id, Slice source, const char *stored_key, Slice kind,
 IdHash
 visitor_hash(int64 creator_id, Slice value)
 {
-	uint8		key[SUBKEY_BYTES];
-	uint8		sha256[32];
-	IdHash		hash;
-	uint16		epoch;
-
-	key_for_signing(creator_id, PURPOSE_IDENTITY, true, &epoch, key);
-	sha256_of(value.data, value.len, sha256);
-	derive_idhash(key, "visitor", 7, sha256, hash.data);
-	sodium_memzero(key, sizeof(key));
-	return hash;
+	return identifier_hash(creator_id, "visitor", value);
 }

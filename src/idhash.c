@@ -226,7 +226,7 @@ identity_hash_sha256(PG_FUNCTION_ARGS)
 	bytea	   *sha256 = PG_GETARG_BYTEA_PP(2);
 	IdHash	   *result;
 	uint16		epoch;
-	uint8		key[SUBKEY_BYTES];
+	const HashKey *key;
 
 	if (!kind_is_sound(VARDATA_ANY(kind), (int) VARSIZE_ANY_EXHDR(kind)))
 		ereport(ERROR,
@@ -240,10 +240,9 @@ identity_hash_sha256(PG_FUNCTION_ARGS)
 				 errdetail("The hash has %d bytes, not 32.",
 						   (int) VARSIZE_ANY_EXHDR(sha256))));
 
-	key_for_signing(creator_id, PURPOSE_IDENTITY, false, &epoch, key);
+	key = hash_key_for_signing(creator_id, PURPOSE_IDENTITY, false, &epoch);
 	result = palloc(sizeof(IdHash));
 	derive_idhash(key, VARDATA_ANY(kind), VARSIZE_ANY_EXHDR(kind),
 				  (const uint8 *) VARDATA_ANY(sha256), result->data);
-	key_wipe(key, sizeof(key));
 	PG_RETURN_IDHASH_P(result);
 }

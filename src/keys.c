@@ -39,6 +39,7 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "common/file_utils.h"
 #include "funcapi.h"
 #include "house.h"
 #include "miscadmin.h"
@@ -718,32 +719,39 @@ find_roots(bool may_create, Trouble *trouble)
 	{
 		if (!read_roots(trouble))
 		{
-			char		path[MAXPGPATH];
-
 			if (!trouble->absent)
 				return false;
 
 			nrecorded = recorded_roots(recorded);
-			if (nrecorded > 0)
+			if (nrecorded == 0)
 			{
-				trouble->absent = false;
-				trouble->detail =
-					psprintf("%s The database was used with the root key of fingerprint %s.",
-							 trouble->detail, recorded[0].fingerprint);
+				char		path[MAXPGPATH];
+
+				trouble->message = "there is no biolink root key yet";
+				trouble->hint = "The first call that writes makes one; or set biolink.root_key_file or biolink.root_key_command.";
+				if (!may_create || !may_write())
+					return false;
+				(void) root_source(path);
+				make_root_file(path);
+			}
+
+			/* made just now: here, or elsewhere between the look for it and the record */
+			if (!read_roots(trouble))
+			{
+				if (trouble->absent && nrecorded > 0)
+				{
+					trouble->absent = false;
+					trouble->detail =
+						psprintf("%s The database was used with the root key of fingerprint %s.",
+								 trouble->detail, recorded[0].fingerprint);
+				}
 				return false;
 			}
-			trouble->message = "there is no biolink root key yet";
-			trouble->hint = "The first call that writes makes one; or set biolink.root_key_file or biolink.root_key_command.";
-			if (!may_create || !may_write())
-				return false;
-
-			(void) root_source(path);
-			make_root_file(path);
-			if (!read_roots(trouble))
-				return false;
 		}
+
+		/* what was derived before may have been derived from others */
+		wipe_cache();
 		known.loaded = true;
-		known.reload_time = PgReloadTime;
 	}
 
 	nrecorded = recorded_roots(recorded);
@@ -759,6 +767,8 @@ find_roots(bool may_create, Trouble *trouble)
 	if (!matched)
 	{
 		/* the next call looks for the right one again, a command's after a pause */
+		known.matched = false;
+		known.recorded = false;
 		known.loaded = false;
 		known.command_failed_at = GetCurrentTimestamp();
 		return false;
@@ -1132,18 +1142,7 @@ verifying_entry(int64 creator_id, KeyPurpose purpose, uint16 epoch,
 	return KEY_OK;
 }
 
-/* key_for_signing gives the key of the newest active epoch. */
-void
-key_for_signing(int64 creator_id, KeyPurpose purpose, bool may_create,
-				uint16 *epoch, uint8 key[SUBKEY_BYTES])
-{
-	KeyEntry   *entry = signing_entry(creator_id, purpose, may_create);
-
-	*epoch = entry->epoch;
-	memcpy(key, entry->key, SUBKEY_BYTES);
-}
-
-/* hash_key_for_signing gives it ready for hashing. */
+/* hash_key_for_signing gives the key of the newest active epoch, ready for hashing. */
 const HashKey *
 hash_key_for_signing(int64 creator_id, KeyPurpose purpose, bool may_create,
 					 uint16 *epoch)
@@ -1166,19 +1165,6 @@ secret_key_for_signing(int64 creator_id, KeyPurpose purpose, bool may_create,
 	/* libsodium's secret key is the seed followed by the public key */
 	memcpy(secret_key, entry->key, SUBKEY_BYTES);
 	memcpy(secret_key + SUBKEY_BYTES, public_key_of(entry), PUBLIC_KEY_BYTES);
-}
-
-/* key_for_verifying gives the key of one epoch that may verify. */
-KeyState
-key_for_verifying(int64 creator_id, KeyPurpose purpose, uint16 epoch,
-				  uint8 key[SUBKEY_BYTES])
-{
-	KeyEntry   *entry;
-	KeyState	state = verifying_entry(creator_id, purpose, epoch, &entry);
-
-	if (state == KEY_OK)
-		memcpy(key, entry->key, SUBKEY_BYTES);
-	return state;
 }
 
 /* hash_key_for_verifying gives the key of one epoch that may verify, ready for hashing. */
@@ -1282,10 +1268,23 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId mine,
 		forget_provisional();
 }
 
+/*
+ * is_set tells whether a setting that is not defined yet has a value; that
+ * may come from the configuration, or from whoever connects (PGOPTIONS).
+ */
+static bool
+is_set(const char *name)
+{
+	return GetConfigOption(name, true, false) != NULL;
+}
+
 /* keys_init defines the settings and reserves their prefix. */
 void
 keys_init(void)
 {
+	bool		command_was_set = is_set("biolink.root_key_command");
+	bool		file_was_set = is_set("biolink.root_key_file");
+
 	if (sodium_init() < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
@@ -1313,6 +1312,17 @@ keys_init(void)
 							   NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("biolink");
+
+	/*
+	 * What a client may not set is refused now.  But where it was sent with
+	 * the connection it had already taken the place of the configuration's
+	 * value, and the default would be used instead of either: so the
+	 * configuration is read again.
+	 */
+	if (!process_shared_preload_libraries_in_progress &&
+		((command_was_set && root_key_command[0] == '\0') ||
+		 (file_was_set && root_key_file[0] == '\0')))
+		ProcessConfigFile(PGC_SIGHUP);
 
 	RegisterXactCallback(at_transaction_end, NULL);
 	RegisterSubXactCallback(at_subtransaction_end, NULL);

@@ -29,12 +29,9 @@ extern void keys_init(void);
  * Key of the newest active epoch, for signing, hashing and digests.  Raises
  * 55000 where there is none.  may_create: the caller is going to write, so a
  * root key may be made (and its fingerprint recorded) where none exists yet.
+ * What is returned is ready for hashing and stays valid until another key is
+ * asked for.
  */
-extern void key_for_signing(int64 creator_id, KeyPurpose purpose,
-							bool may_create, uint16 *epoch,
-							uint8 key[SUBKEY_BYTES]);
-
-/* The same, made ready for hashing; stays valid until another key is asked for. */
 extern const HashKey *hash_key_for_signing(int64 creator_id, KeyPurpose purpose,
 										   bool may_create, uint16 *epoch);
 
@@ -44,10 +41,6 @@ extern void secret_key_for_signing(int64 creator_id, KeyPurpose purpose,
 								   uint8 secret_key[SECRET_KEY_BYTES]);
 
 /* Key of one epoch, for verification.  Never raises for want of a key. */
-extern KeyState key_for_verifying(int64 creator_id, KeyPurpose purpose,
-								  uint16 epoch, uint8 key[SUBKEY_BYTES]);
-
-/* The same, made ready for hashing; stays valid until another key is asked for. */
 extern KeyState hash_key_for_verifying(int64 creator_id, KeyPurpose purpose,
 									   uint16 epoch, const HashKey **hash_key);
 
@@ -57,7 +50,7 @@ extern KeyState public_key_for_verifying(int64 creator_id, KeyPurpose purpose,
 										 uint8 public_key[PUBLIC_KEY_BYTES]);
 
 /*
- * Keep what the last call of one of these three gave, now that a tag has
+ * Keep what the last call of one of these two gave, now that a tag has
  * verified under it; does nothing when it came from the cache.  key is what
  * was given, or NULL for a hash key.
  */

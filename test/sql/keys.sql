@@ -15,8 +15,10 @@ GRANT biolink_admin TO regress_keys_admin;
 -- the settings belong to the administrator of the server
 LOAD 'biolink';
 SET ROLE regress_keys_app;
+\set VERBOSITY sqlstate
 SHOW biolink.root_key_file;
 SHOW biolink.root_key_command;
+\set VERBOSITY default
 SET biolink.root_key_command = 'echo nobody runs this';
 SET biolink.root_key_fiel = 'x';
 RESET ROLE;

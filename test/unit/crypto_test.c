@@ -253,13 +253,15 @@ golden_line(char *fields[MAX_FIELDS], int n)
 	else if (strcmp(fields[0], "idhash") == 0 && n == 6)
 	{
 		uint8_t		key[SUBKEY_BYTES];
+		HashKey		hash_key;
 		uint8_t		sha256[32];
 		uint8_t		idhash[DERIVED_HASH_BYTES];
 
 		subkey_of("identity", fields[1], "1", key);
 		sha256_of(fields[3], strlen(fields[3]), sha256);
 		ok(is_hex(sha256, 32, fields[4]), "sha256 of %s", fields[3]);
-		derive_idhash(key, fields[2], strlen(fields[2]), sha256, idhash);
+		hash_key_prepare(key, &hash_key);
+		derive_idhash(&hash_key, fields[2], strlen(fields[2]), sha256, idhash);
 		ok(is_hex(idhash, DERIVED_HASH_BYTES, fields[5]), "idhash of %s %s",
 		   fields[2], fields[3]);
 	}
@@ -272,6 +274,7 @@ static void
 encodings(void)
 {
 	uint8_t		out[64];
+	HashKey		hash_key;
 	static const Bytes none[] = {{NULL, 0}};
 	static const Bytes empty[] = {{"", 0}};
 	static const Bytes test[] = {{"test", 4}};
@@ -294,8 +297,9 @@ encodings(void)
 	   memcmp(out, "\1\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0test", 20) == 0,
 	   "PAE of a piece");
 
-	keyed_hash16(key, split_a, 2, a);
-	keyed_hash16(key, split_b, 2, b);
+	hash_key_prepare(key, &hash_key);
+	hash_key_hash16(&hash_key, split_a, 2, a);
+	hash_key_hash16(&hash_key, split_b, 2, b);
 	ok(memcmp(a, b, sizeof(a)) != 0, "pieces cannot be shifted");
 
 	/* the streamed hash is that of the written encoding */
