@@ -6,7 +6,7 @@
 CREATE FUNCTION biolink.invalidate_cached() RETURNS trigger
 	LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1
 	AS 'MODULE_PATHNAME', 'invalidate_cached';
-COMMENT ON FUNCTION biolink.invalidate_cached() IS 'Statement trigger of the tables whose rows backends cache: makes every backend drop what it holds of the table.';
+COMMENT ON FUNCTION biolink.invalidate_cached() IS 'Statement trigger of the tables whose rows backends cache: makes every backend drop what it holds of the table, or of the tables that the trigger''s arguments name.';
 
 CREATE FUNCTION biolink.valid_settings(settings pg_catalog.jsonb) RETURNS pg_catalog.bool
 	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT COST 200
@@ -179,8 +179,8 @@ COMMENT ON COLUMN biolink.link.utm IS 'Query parameters (names to texts) added t
 
 CREATE INDEX link_offer_id_idx ON biolink.link (creator_id, offer_id) WHERE offer_id IS NOT NULL;
 
--- Rows that backends cache.  INSERT matters only where the absence of a row is remembered, which it is not here.  ALWAYS: whoever loads rows as a
--- replica does must not escape it.
+-- Rows that backends cache.  INSERT matters where the absence of a row is remembered: of links and creators it is not, of an offer's link
+-- it is.  ALWAYS: whoever loads rows as a replica does must not escape it.
 CREATE TRIGGER invalidate_cached AFTER UPDATE OR DELETE OR TRUNCATE ON biolink.creator
 	FOR EACH STATEMENT EXECUTE FUNCTION biolink.invalidate_cached();
 ALTER TABLE biolink.creator ENABLE ALWAYS TRIGGER invalidate_cached;
@@ -189,6 +189,14 @@ CREATE TRIGGER invalidate_cached AFTER UPDATE OR DELETE OR TRUNCATE ON biolink.l
 	FOR EACH STATEMENT EXECUTE FUNCTION biolink.invalidate_cached();
 ALTER TABLE biolink.link ENABLE ALWAYS TRIGGER invalidate_cached;
 COMMENT ON TRIGGER invalidate_cached ON biolink.link IS 'Backends drop the links they hold.';
+CREATE TRIGGER invalidate_cached_offers AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON biolink.link
+	FOR EACH STATEMENT EXECUTE FUNCTION biolink.invalidate_cached('offer');
+ALTER TABLE biolink.link ENABLE ALWAYS TRIGGER invalidate_cached_offers;
+COMMENT ON TRIGGER invalidate_cached_offers ON biolink.link IS 'Backends drop the offers they hold, with their links.';
+CREATE TRIGGER invalidate_cached AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON biolink.offer
+	FOR EACH STATEMENT EXECUTE FUNCTION biolink.invalidate_cached();
+ALTER TABLE biolink.offer ENABLE ALWAYS TRIGGER invalidate_cached;
+COMMENT ON TRIGGER invalidate_cached ON biolink.offer IS 'Backends drop the offers they hold.';
 
 DO $$
 DECLARE

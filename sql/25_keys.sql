@@ -130,21 +130,27 @@ COMMENT ON FUNCTION biolink.issue_token(pg_catalog.int8, pg_catalog.text, pg_cat
 	pg_catalog.int8, pg_catalog.interval, pg_catalog.text, pg_catalog.text, pg_catalog.timestamptz) IS
 	'signs a token (session, redirect or receipt) for a click or visit; expires_at wins over ttl, default 24 hours for a session, 30 days for others; algorithm hmac or ed25519';
 
+-- A named row type rather than OUT columns: the executor has its shape at hand
+-- and need not build it for every call.
+CREATE TYPE biolink.token_verdict AS (
+	valid pg_catalog.bool,
+	reason pg_catalog.text,
+	kind pg_catalog.text,
+	creator_id pg_catalog.int8,
+	click_id pg_catalog.uuid,
+	link_id pg_catalog.int8,
+	campaign_id pg_catalog.int8,
+	issued_at pg_catalog.timestamptz,
+	expires_at pg_catalog.timestamptz,
+	epoch pg_catalog.int4
+);
+COMMENT ON TYPE biolink.token_verdict IS 'what verify_token() answers';
+
 CREATE FUNCTION biolink.verify_token(
 	token pg_catalog.text,
 	audience pg_catalog.text DEFAULT '',
-	at pg_catalog.timestamptz DEFAULT pg_catalog.now(),
-	OUT valid pg_catalog.bool,
-	OUT reason pg_catalog.text,
-	OUT kind pg_catalog.text,
-	OUT creator_id pg_catalog.int8,
-	OUT click_id pg_catalog.uuid,
-	OUT link_id pg_catalog.int8,
-	OUT campaign_id pg_catalog.int8,
-	OUT issued_at pg_catalog.timestamptz,
-	OUT expires_at pg_catalog.timestamptz,
-	OUT epoch pg_catalog.int4
-) RETURNS pg_catalog.record
+	at pg_catalog.timestamptz DEFAULT pg_catalog.now()
+) RETURNS biolink.token_verdict
 	AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL UNSAFE COST 100;
 COMMENT ON FUNCTION biolink.verify_token(pg_catalog.text, pg_catalog.text, pg_catalog.timestamptz) IS
 	'judges a token in either text form and never fails; reason malformed, unknown_key, revoked_key, bad_signature or expired, fields filled when the signature holds; call as SELECT * FROM biolink.verify_token(...)';

@@ -121,7 +121,7 @@ CREATE TABLE biolink.event_key (
 );
 ALTER TABLE biolink.event_key OWNER TO biolink_owner;
 COMMENT ON TABLE biolink.event_key IS 'Idempotency keys: what each (creator, source, key) did. Written in the transaction of its effect; no time-to-live decides.';
-COMMENT ON COLUMN biolink.event_key.key IS 'As sent, but for a key that looks like an email address or phone number: of that only a keyed hash is stored, as "hash:" and 32 hexadecimal digits.';
+COMMENT ON COLUMN biolink.event_key.key IS 'As sent, but for a key of more than 500 bytes or one that looks like an email address or phone number: of that only a keyed hash is stored, as "hash:" and 32 hexadecimal digits.';
 COMMENT ON COLUMN biolink.event_key.digest IS 'Keyed digest of the event''s canonical text without sent_at; of a request, of the link it asked for.';
 COMMENT ON COLUMN biolink.event_key.event_id IS 'The event it made; after a higher revision, still the first.';
 
@@ -214,9 +214,17 @@ SELECT pg_catalog.pg_extension_config_dump('biolink.ledger', '');
 SELECT pg_catalog.pg_extension_config_dump('biolink.attribution_queue', '');
 SELECT pg_catalog.pg_extension_config_dump('biolink.attribution_queue_queue_id_seq', '');
 
-CREATE FUNCTION biolink.open_page(creator_id pg_catalog.int8, request pg_catalog.jsonb, max_offers pg_catalog.int4 DEFAULT 10,
-		OUT visit_id pg_catalog.uuid, OUT token biolink.token, OUT visitor biolink.idhash, OUT decision_id pg_catalog.uuid,
-		OUT offers pg_catalog.jsonb, OUT is_bot pg_catalog.bool, OUT reason pg_catalog.text)
+-- Named row types rather than OUT columns: the executor has their shape at hand and need not build it for every call.
+CREATE TYPE biolink.page_answer AS (visit_id pg_catalog.uuid, token biolink.token, visitor biolink.idhash, decision_id pg_catalog.uuid,
+	offers pg_catalog.jsonb, is_bot pg_catalog.bool, reason pg_catalog.text);
+COMMENT ON TYPE biolink.page_answer IS 'What biolink.open_page() answers.';
+CREATE TYPE biolink.click_answer AS (status pg_catalog.text, click_id pg_catalog.uuid, visitor biolink.idhash, token biolink.token,
+	redirect_url pg_catalog.text, offer_id pg_catalog.int8, route pg_catalog.text, is_bot pg_catalog.bool, reason pg_catalog.text);
+COMMENT ON TYPE biolink.click_answer IS 'What biolink.click() answers.';
+CREATE TYPE biolink.track_answer AS (status pg_catalog.text, event_id pg_catalog.uuid, detail pg_catalog.text);
+COMMENT ON TYPE biolink.track_answer IS 'What biolink.track() answers.';
+
+CREATE FUNCTION biolink.open_page(creator_id pg_catalog.int8, request pg_catalog.jsonb, max_offers pg_catalog.int4 DEFAULT 10) RETURNS biolink.page_answer
 	LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 	AS 'MODULE_PATHNAME', 'open_page';
 COMMENT ON FUNCTION biolink.open_page(pg_catalog.int8, pg_catalog.jsonb, pg_catalog.int4) IS
@@ -226,9 +234,7 @@ COMMENT ON FUNCTION biolink.open_page(pg_catalog.int8, pg_catalog.jsonb, pg_cata
 	'reason: NULL, duplicate, unknown_creator (then nothing is stored), or why is_bot is true. To keep a visitor without a cookie, set the first-party cookie to visit_id. '
 	'Errors: 22023 for a wrong type or value, naming the key; 55000 for key trouble.';
 
-CREATE FUNCTION biolink.click(creator_id pg_catalog.int8, link pg_catalog.text, request pg_catalog.jsonb,
-		OUT status pg_catalog.text, OUT click_id pg_catalog.uuid, OUT visitor biolink.idhash, OUT token biolink.token,
-		OUT redirect_url pg_catalog.text, OUT offer_id pg_catalog.int8, OUT route pg_catalog.text, OUT is_bot pg_catalog.bool, OUT reason pg_catalog.text)
+CREATE FUNCTION biolink.click(creator_id pg_catalog.int8, link pg_catalog.text, request pg_catalog.jsonb) RETURNS biolink.click_answer
 	LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 	AS 'MODULE_PATHNAME', 'click';
 COMMENT ON FUNCTION biolink.click(pg_catalog.int8, pg_catalog.text, pg_catalog.jsonb) IS
@@ -239,8 +245,7 @@ COMMENT ON FUNCTION biolink.click(pg_catalog.int8, pg_catalog.text, pg_catalog.j
 	'route: which rule of the link chose the URL; "default" is the link''s own URL. '
 	'Errors: 22023 for a wrong type or value, naming the key; 55000 for key trouble.';
 
-CREATE FUNCTION biolink.track(creator_id pg_catalog.int8, event pg_catalog.jsonb,
-		OUT status pg_catalog.text, OUT event_id pg_catalog.uuid, OUT detail pg_catalog.text)
+CREATE FUNCTION biolink.track(creator_id pg_catalog.int8, event pg_catalog.jsonb) RETURNS biolink.track_answer
 	LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 	AS 'MODULE_PATHNAME', 'track';
 COMMENT ON FUNCTION biolink.track(pg_catalog.int8, pg_catalog.jsonb) IS

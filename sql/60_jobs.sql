@@ -150,6 +150,12 @@ BEGIN
 	PERFORM biolink.prepare_event_leaf(format('biolink.%I', leaf)::regclass);
 	EXECUTE format('ALTER TABLE biolink.event ATTACH PARTITION biolink.%I FOR VALUES FROM (%L) TO (%L)', leaf, month, month_after);
 	EXECUTE format('COMMENT ON TABLE biolink.%I IS %L', leaf, 'Events of ' || to_char(month, 'YYYY-MM') || ' (UTC).');
+
+	-- A partition goes with its parent, without asking.  A view of it that is no member of the extension makes DROP EXTENSION ask.
+	IF to_regclass('biolink.event_guard') IS NULL THEN
+		CREATE VIEW biolink.event_guard WITH (security_invoker = true) AS SELECT FROM biolink.event WHERE false;
+		COMMENT ON VIEW biolink.event_guard IS 'Holds nothing. As long as it is there, DROP EXTENSION biolink refuses without CASCADE, which would drop every event.';
+	END IF;
 	RETURN leaf;
 END
 $$;

@@ -35,12 +35,11 @@
 
 #include <sodium.h>
 
-#define MAX_URL_BYTES		8192
-#define MAX_AGENT_BYTES		2048
+/* What strangers write is cut here; what the application writes is refused beyond. */
+#define MAX_URL_BYTES		32768
+#define MAX_REFERRER_BYTES	2048
+#define MAX_AGENT_BYTES		1024
 #define MAX_NAME_BYTES		200
-#define MAX_KEY_BYTES		1000
-#define MAX_VISITOR_BYTES	1000
-#define MAX_TOKEN_BYTES		1000
 
 /* A visit without a token is found by its visitor for this long. */
 #define VISIT_WINDOW		(INT64CONST(30) * 60 * USECS_PER_SEC)
@@ -107,18 +106,6 @@ static SavedPlan new_post_plan = SAVED_PLAN(
 	" ON CONFLICT DO NOTHING RETURNING post_id",
 	"lttt");
 
-static SavedPlan offers_plan = SAVED_PLAN(
-	"SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object("
-	"'rank', o.rank, 'offer_id', o.offer_id, 'name', o.name, 'price', o.price, 'currency', o.currency,"
-	" 'link', o.slug, 'url', o.url, 'propensity', 1) ORDER BY o.rank), '[]')"
-	" FROM (SELECT pg_catalog.row_number() OVER (ORDER BY f.sort_order, f.offer_id) AS rank, f.offer_id, f.name, f.price,"
-	"   f.currency, f.url,"
-	"   (SELECT l.slug FROM biolink.link AS l WHERE l.creator_id OPERATOR(pg_catalog.=) f.creator_id"
-	"    AND l.offer_id OPERATOR(pg_catalog.=) f.offer_id AND l.active ORDER BY l.link_id LIMIT 1) AS slug"
-	"  FROM biolink.offer AS f WHERE f.creator_id OPERATOR(pg_catalog.=) $1 AND f.active"
-	"  ORDER BY f.sort_order, f.offer_id LIMIT $2) AS o",
-	"ll");
-
 /* not_null raises 22023 for an argument that must be given. */
 static void
 not_null(FunctionCallInfo fcinfo, int argument, const char *name)
@@ -184,10 +171,10 @@ read_headers(Request *request, Slice *user_agent)
 
 		if (agent_header_is_prefetch(name.data, name.len, content.data, content.len))
 			prefetch = true;
-		else if (user_agent->len == 0 && content.len <= MAX_AGENT_BYTES && name_is(name, "user-agent"))
-			*user_agent = content;
-		else if (request->referrer.len == 0 && content.len <= MAX_URL_BYTES && name_is(name, "referer"))
-			request->referrer = content;
+		else if (user_agent->len == 0 && name_is(name, "user-agent"))
+			*user_agent = slice_cut(content, MAX_AGENT_BYTES);
+		else if (request->referrer.len == 0 && name_is(name, "referer"))
+			request->referrer = slice_cut(content, MAX_REFERRER_BYTES);
 	}
 	return prefetch;
 }
@@ -203,22 +190,22 @@ read_request(Jsonb *jsonb, Request *request, EventRow *row)
 	memset(request, 0, sizeof(*request));
 	json_object_open(object, jsonb, "request");
 
-	json_text(object, "key", MAX_KEY_BYTES, &request->key);
-	json_text(object, "user_agent", MAX_AGENT_BYTES, &row->user_agent);
-	json_text(object, "method", 32, &method);
-	json_text(object, "url", MAX_URL_BYTES, &request->url);
-	json_text(object, "referrer", MAX_URL_BYTES, &request->referrer);
-	json_text(object, "ip", 100, &request->ip);
-	json_text(object, "country", MAX_NAME_BYTES, &row->country);
-	json_text(object, "region", MAX_NAME_BYTES, &row->region);
-	json_text(object, "city", MAX_NAME_BYTES, &row->city);
-	json_text(object, "language", MAX_NAME_BYTES, &row->language);
+	json_text(object, "key", ANY_LENGTH, &request->key);
+	json_text_cut(object, "user_agent", MAX_AGENT_BYTES, &row->user_agent);
+	json_text(object, "method", MAX_NAME_BYTES, &method);
+	json_text_cut(object, "url", MAX_URL_BYTES, &request->url);
+	json_text_cut(object, "referrer", MAX_REFERRER_BYTES, &request->referrer);
+	json_text(object, "ip", MAX_NAME_BYTES, &request->ip);
+	json_text_cut(object, "country", MAX_NAME_BYTES, &row->country);
+	json_text_cut(object, "region", MAX_NAME_BYTES, &row->region);
+	json_text_cut(object, "city", MAX_NAME_BYTES, &row->city);
+	json_text_cut(object, "language", MAX_NAME_BYTES, &row->language);
 	json_text(object, "platform", MAX_NAME_BYTES, &request->stated_platform);
 	json_text(object, "post", MAX_NAME_BYTES, &request->post);
-	json_text(object, "caption", MAX_URL_BYTES, &request->caption);
-	json_text(object, "campaign", 100, &request->campaign);
-	json_text(object, "visitor", MAX_VISITOR_BYTES, &request->visitor);
-	json_text(object, "token", MAX_TOKEN_BYTES, &request->token);
+	json_text_cut(object, "caption", MAX_REFERRER_BYTES, &request->caption);
+	json_text(object, "campaign", MAX_NAME_BYTES, &request->campaign);
+	json_text(object, "visitor", ANY_LENGTH, &request->visitor);
+	json_text(object, "token", ANY_LENGTH, &request->token);
 	row->is_test = json_bool(object, "test");
 	row->measurement_denied = json_measurement_denied(object);
 	if (!json_time(object, "occurred_at", &row->occurred_at))
@@ -250,8 +237,7 @@ read_request(Jsonb *jsonb, Request *request, EventRow *row)
 	{
 		UrlParam	param;
 
-		if (url_find_param(request->url_parts.query, "bl", &param) && param.value.len > 0 &&
-			param.value.len <= MAX_TOKEN_BYTES)
+		if (url_find_param(request->url_parts.query, "bl", &param) && param.value.len > 0)
 		{
 			request->token = param.value;
 			request->token_from_url = true;
@@ -749,11 +735,7 @@ open_page(PG_FUNCTION_ARGS)
 	TokenVerdict verdict = {0};
 	OwnerScope	scope;
 	bool		is_new;
-	bool		isnull;
 	int32		max_offers;
-	Datum		offer_values[2];
-	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext spi_context;
 
 	not_null(fcinfo, 0, "creator_id");
 	not_null(fcinfo, 1, "request");
@@ -779,18 +761,12 @@ open_page(PG_FUNCTION_ARGS)
 	row.kind = constant("visit");
 	owner_enter(&scope);
 	is_new = store_touch(creator, &request, &verdict, row.kind, &row);
-	offer_values[0] = Int64GetDatum(row.creator_id);
-	offer_values[1] = Int64GetDatum((int64) max_offers);
-	plan_execute(&offers_plan, offer_values, NULL);
-	spi_context = MemoryContextSwitchTo(caller);
-	values[OFFERS] = JsonbPGetDatum(DatumGetJsonbPCopy(SPI_getbinval(SPI_tuptable->vals[0],
-																	 SPI_tuptable->tupdesc, 1, &isnull)));
-	MemoryContextSwitchTo(spi_context);
 	owner_leave(&scope);
 
 	memset(nulls, false, sizeof(nulls));
 	values[VISIT_ID] = copy_uuid(&row.event_id);
 	values[VISITOR] = copy_idhash(&row.visitor);
+	values[OFFERS] = JsonbPGetDatum(offers_of(row.creator_id, max_offers));
 	nulls[TOKEN] = row.is_bot;
 	if (!row.is_bot)
 		values[TOKEN] = PointerGetDatum(make_token(&row, TOKEN_SESSION, creator->session_token_ttl));

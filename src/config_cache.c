@@ -1,16 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * config_cache.c
- *	  Creators and links as the request path needs them, kept per backend.
+ *	  Creators, links and offers as the request path needs them, kept per backend.
  *
- * Owns two bounded caches.
+ * Owns three bounded caches.
  *
  * Invariants:
  *	- A row is kept only if the table's change counter was the same before and
  *	  after it was read under the latest snapshot, and used only while the
  *	  counter stays: a change counts from the next statement, at every
  *	  isolation level.
- *	- That a row does not exist is never remembered.
+ *	- That a creator or link does not exist is never remembered.
  *	- A cache that is full is emptied: what is hot comes back at once.
  *
  * What a function here returns stays valid until the same function is called
@@ -63,8 +63,21 @@ typedef struct LinkEntry
 	LinkConfig	config;
 } LinkEntry;
 
+typedef struct OffersKey
+{
+	int64		creator_id;
+	int64		max_offers;
+} OffersKey;
+
+typedef struct OffersEntry
+{
+	OffersKey	key;
+	Jsonb	   *offers;
+} OffersEntry;
+
 static ConfigCache creators = {CACHED_CREATOR, "biolink creators", sizeof(int64), sizeof(CreatorEntry), NULL, NULL, 0};
 static ConfigCache links = {CACHED_LINK, "biolink links", sizeof(LinkKey), sizeof(LinkEntry), NULL, NULL, 0};
+static ConfigCache offers = {CACHED_OFFER, "biolink offers", sizeof(OffersKey), sizeof(OffersEntry), NULL, NULL, 0};
 
 static SavedPlan creator_plan = SAVED_PLAN(
 	"SELECT c.hosts, c.time_zone,"
@@ -82,6 +95,18 @@ static SavedPlan link_plan = SAVED_PLAN(
 	" FROM biolink.link AS l"
 	" WHERE l.creator_id OPERATOR(pg_catalog.=) $1 AND l.slug OPERATOR(pg_catalog.=) $2",
 	"lt");
+
+static SavedPlan offers_plan = SAVED_PLAN(
+	"SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object("
+	"'rank', o.rank, 'offer_id', o.offer_id, 'name', o.name, 'price', o.price, 'currency', o.currency,"
+	" 'link', o.slug, 'url', o.url, 'propensity', 1) ORDER BY o.rank), '[]')"
+	" FROM (SELECT pg_catalog.row_number() OVER (ORDER BY f.sort_order, f.offer_id) AS rank, f.offer_id, f.name, f.price,"
+	"   f.currency, f.url,"
+	"   (SELECT l.slug FROM biolink.link AS l WHERE l.creator_id OPERATOR(pg_catalog.=) f.creator_id"
+	"    AND l.offer_id OPERATOR(pg_catalog.=) f.offer_id AND l.active ORDER BY l.link_id LIMIT 1) AS slug"
+	"  FROM biolink.offer AS f WHERE f.creator_id OPERATOR(pg_catalog.=) $1 AND f.active"
+	"  ORDER BY f.sort_order, f.offer_id LIMIT $2) AS o",
+	"ll");
 
 /* cache_ready empties a cache that is full or whose table changed, and returns the counter it is good for. */
 static uint64
@@ -290,5 +315,43 @@ link_config(int64 creator_id, Slice slug)
 		entry = hash_search(links.entries, &key, HASH_ENTER, NULL);
 		entry->config = config;
 		return &entry->config;
+	}
+}
+
+/* offers_of gives the offers to show on a creator's page, in plain order, as a JSON array. */
+Jsonb *
+offers_of(int64 creator_id, int32 max_offers)
+{
+	uint64		generation = cache_ready(&offers);
+	OffersKey	key = {creator_id, max_offers};
+	OffersEntry *entry;
+
+	entry = hash_search(offers.entries, &key, HASH_FIND, NULL);
+	if (entry != NULL)
+		return entry->offers;
+
+	for (;;)
+	{
+		OwnerScope	scope;
+		Datum		values[2] = {Int64GetDatum(creator_id), Int64GetDatum((int64) max_offers)};
+		Jsonb	   *list;
+		bool		isnull;
+		MemoryContext old;
+
+		owner_enter(&scope);
+		plan_read_latest(&offers_plan, values, NULL);
+		old = MemoryContextSwitchTo(offers.context);
+		list = DatumGetJsonbPCopy(column(1, &isnull));
+		MemoryContextSwitchTo(old);
+		owner_leave(&scope);
+
+		if (cached_table_generation(CACHED_OFFER) != generation)
+		{
+			generation = cache_ready(&offers);
+			continue;
+		}
+		entry = hash_search(offers.entries, &key, HASH_ENTER, NULL);
+		entry->offers = list;
+		return list;
 	}
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * config_cache.h
- *	  Creators and links as the request path needs them.
+ *	  Creators, links and offers as the request path needs them.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,6 +12,7 @@
 #include "url_core.h"
 
 #include "pgtime.h"
+#include "utils/jsonb.h"
 
 typedef struct CreatorConfig
 {
@@ -39,5 +40,6 @@ typedef struct LinkConfig
 
 extern const CreatorConfig *creator_config(int64 creator_id);
 extern const LinkConfig *link_config(int64 creator_id, Slice slug);
+extern Jsonb *offers_of(int64 creator_id, int32 max_offers);
 
 #endif							/* BIOLINK_CONFIG_CACHE_H */

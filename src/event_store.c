@@ -34,6 +34,9 @@
 
 #define MAX_STORED_TEXTS	16384
 
+/* A longer key is stored as its hash: an index has no room for it. */
+#define MAX_KEY_BYTES		500
+
 typedef struct StoredText
 {
 	int64		creator_id;
@@ -330,7 +333,7 @@ identifier_hash(int64 creator_id, const char *kind, Slice value)
 
 /*
  * event_key_stored gives the form in which a key is stored: itself, or a keyed
- * hash where it looks like an email address or a phone number.
+ * hash where it is long or looks like an email address or a phone number.
  */
 char *
 event_key_stored(int64 creator_id, Slice key)
@@ -338,7 +341,7 @@ event_key_stored(int64 creator_id, Slice key)
 	IdHash		hash;
 	char	   *text;
 
-	if (!text_is_sensitive(key))
+	if (key.len <= MAX_KEY_BYTES && !text_is_sensitive(key))
 		return pnstrdup(key.data, key.len);
 
 	hash = identifier_hash(creator_id, "event_key", key);

@@ -42,6 +42,7 @@ static const char *const cached_table_names[NUM_CACHED_TABLES] = {
 	[CACHED_CREATOR] = "creator",
 	[CACHED_LINK] = "link",
 	[CACHED_KEY_EPOCH] = "key_epoch",
+	[CACHED_OFFER] = "offer",
 };
 static Oid	cached_table_oids[NUM_CACHED_TABLES];
 static uint64 cached_table_counters[NUM_CACHED_TABLES];
@@ -270,18 +271,31 @@ cached_table_generation(CachedTable table)
 /*
  * invalidate_cached is the statement trigger of the cached tables: every
  * backend that holds rows of the table drops them, at commit or, in this one,
- * also at rollback.
+ * also at rollback.  Its arguments, if any, name the tables whose rows are
+ * meant instead of the trigger's own.
  */
 Datum
 invalidate_cached(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Trigger    *definition;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("biolink.invalidate_cached() must be called as a trigger")));
 
-	CacheInvalidateRelcacheByRelid(RelationGetRelid(trigger->tg_relation));
+	definition = trigger->tg_trigger;
+	if (definition->tgnargs == 0)
+		CacheInvalidateRelcacheByRelid(RelationGetRelid(trigger->tg_relation));
+	for (int i = 0; i < definition->tgnargs; i++)
+	{
+		Oid			oid = get_relname_relid(definition->tgargs[i],
+											RelationGetNamespace(trigger->tg_relation));
+
+		if (!OidIsValid(oid))
+			elog(ERROR, "there is no table \"%s\" to invalidate", definition->tgargs[i]);
+		CacheInvalidateRelcacheByRelid(oid);
+	}
 	PG_RETURN_POINTER(NULL);
 }

@@ -51,6 +51,7 @@ typedef enum CachedTable
 	CACHED_CREATOR,
 	CACHED_LINK,
 	CACHED_KEY_EPOCH,
+	CACHED_OFFER,				/* with the links of offers */
 	NUM_CACHED_TABLES
 } CachedTable;
 

@@ -80,6 +80,28 @@ json_text(JsonObject *object, const char *key, size_t max_bytes, Slice *value)
 	return value->len > 0;
 }
 
+/* slice_cut cuts a text that is too long at the end of a character. */
+Slice
+slice_cut(Slice text, size_t max_bytes)
+{
+	if (text.len > max_bytes)
+		text.len = (size_t) pg_mbcliplen(text.data, (int) text.len, (int) max_bytes);
+	return text;
+}
+
+/*
+ * json_text_cut reads a text that strangers write, such as a header: one that
+ * is too long is cut, at a character's end, rather than refused.
+ */
+bool
+json_text_cut(JsonObject *object, const char *key, size_t max_bytes, Slice *value)
+{
+	if (!json_text(object, key, ANY_LENGTH, value))
+		return false;
+	*value = slice_cut(*value, max_bytes);
+	return true;
+}
+
 /* json_required_text reads a text that must be there and not be empty. */
 Slice
 json_required_text(JsonObject *object, const char *key, size_t max_bytes)

@@ -27,6 +27,8 @@ typedef struct JsonObject
 
 extern void json_object_open(JsonObject *object, Jsonb *jsonb, const char *what);
 extern bool json_text(JsonObject *object, const char *key, size_t max_bytes, Slice *value);
+extern Slice slice_cut(Slice text, size_t max_bytes);
+extern bool json_text_cut(JsonObject *object, const char *key, size_t max_bytes, Slice *value);
 extern Slice json_required_text(JsonObject *object, const char *key, size_t max_bytes);
 extern bool json_bool(JsonObject *object, const char *key);
 extern bool json_int64(JsonObject *object, const char *key, int64 least, int64 most, int64 *value);
@@ -44,6 +46,9 @@ extern bool uuid_parse(Slice text, pg_uuid_t *uuid);
 
 #define SLICE_OF(cstring)	((Slice) {(cstring), strlen(cstring)})
 #define NO_SLICE			((Slice) {NULL, 0})
+
+/* No limit of length: the text is hashed or judged, not stored. */
+#define ANY_LENGTH	((size_t) PG_INT32_MAX)
 
 /* Is the slice exactly this constant text? */
 static inline bool

@@ -27,6 +27,7 @@
 #include "common/hashfn.h"
 #include "funcapi.h"
 #include "keys.h"
+#include "request.h"
 #include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
 #include "utils/builtins.h"
@@ -501,45 +502,25 @@ token_judge(const char *text, size_t len,
 	verdict->reason = reason_names[reason];
 }
 
-/* What verify_token() needs for every result, made once per backend. */
+/* The texts that results of verify_token() point to, made once per backend. */
 static struct
 {
-	TupleDesc	descriptor;
+	bool		ready;
 	Datum		reasons[NUM_REASONS];
 	Datum		kinds[NUM_TOKEN_KINDS];
-}			verify_result;
+}			verify_texts;
 
-/* prepare_verify_result makes it. */
+/* prepare_verify_texts makes them. */
 static void
-prepare_verify_result(void)
+prepare_verify_texts(void)
 {
-	static const struct
-	{
-		const char *name;
-		Oid			type;
-	}			columns[NUM_VERIFY_COLUMNS] = {
-		[VERIFY_VALID] = {"valid", BOOLOID},
-		[VERIFY_REASON] = {"reason", TEXTOID},
-		[VERIFY_KIND] = {"kind", TEXTOID},
-		[VERIFY_CREATOR_ID] = {"creator_id", INT8OID},
-		[VERIFY_CLICK_ID] = {"click_id", UUIDOID},
-		[VERIFY_LINK_ID] = {"link_id", INT8OID},
-		[VERIFY_CAMPAIGN_ID] = {"campaign_id", INT8OID},
-		[VERIFY_ISSUED_AT] = {"issued_at", TIMESTAMPTZOID},
-		[VERIFY_EXPIRES_AT] = {"expires_at", TIMESTAMPTZOID},
-		[VERIFY_EPOCH] = {"epoch", INT4OID},
-	};
 	MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
-	TupleDesc	descriptor = CreateTemplateTupleDesc(NUM_VERIFY_COLUMNS);
 
-	for (int i = 0; i < NUM_VERIFY_COLUMNS; i++)
-		TupleDescInitEntry(descriptor, (AttrNumber) (i + 1), columns[i].name,
-						   columns[i].type, -1, 0);
 	for (int i = REASON_NONE + 1; i < NUM_REASONS; i++)
-		verify_result.reasons[i] = CStringGetTextDatum(reason_names[i]);
+		verify_texts.reasons[i] = CStringGetTextDatum(reason_names[i]);
 	for (int i = 0; i < NUM_TOKEN_KINDS; i++)
-		verify_result.kinds[i] = CStringGetTextDatum(token_kind_name((TokenKind) i));
-	verify_result.descriptor = BlessTupleDesc(descriptor);
+		verify_texts.kinds[i] = CStringGetTextDatum(token_kind_name((TokenKind) i));
+	verify_texts.ready = true;
 	MemoryContextSwitchTo(caller);
 }
 
@@ -547,13 +528,14 @@ prepare_verify_result(void)
 Datum
 verify_token(PG_FUNCTION_ARGS)
 {
+	static ResultShape shape;
 	Datum		values[NUM_VERIFY_COLUMNS];
 	bool		nulls[NUM_VERIFY_COLUMNS];
 	TokenFields fields;
 	Reason		reason = REASON_MALFORMED;
 
-	if (verify_result.descriptor == NULL)
-		prepare_verify_result();
+	if (!verify_texts.ready)
+		prepare_verify_texts();
 
 	/* a text far too long is not even fetched */
 	if (!PG_ARGISNULL(0) &&
@@ -575,7 +557,7 @@ verify_token(PG_FUNCTION_ARGS)
 	nulls[VERIFY_VALID] = false;
 	if (reason != REASON_NONE)
 	{
-		values[VERIFY_REASON] = verify_result.reasons[reason];
+		values[VERIFY_REASON] = verify_texts.reasons[reason];
 		nulls[VERIFY_REASON] = false;
 	}
 
@@ -583,7 +565,7 @@ verify_token(PG_FUNCTION_ARGS)
 	{
 		pg_uuid_t  *event_id = (pg_uuid_t *) fields.event_id;
 
-		values[VERIFY_KIND] = verify_result.kinds[fields.kind];
+		values[VERIFY_KIND] = verify_texts.kinds[fields.kind];
 		nulls[VERIFY_KIND] = false;
 		values[VERIFY_CREATOR_ID] = Int64GetDatum(fields.creator_id);
 		nulls[VERIFY_CREATOR_ID] = false;
@@ -609,6 +591,5 @@ verify_token(PG_FUNCTION_ARGS)
 		nulls[VERIFY_EPOCH] = false;
 	}
 
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(verify_result.descriptor,
-													  values, nulls)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(result_tuple(&shape, fcinfo, values, nulls)));
 }

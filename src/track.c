@@ -33,7 +33,6 @@
 #include "utils/timestamp.h"
 
 #define MAX_NAME_BYTES		200
-#define MAX_KEY_BYTES		1000
 
 PG_FUNCTION_INFO_V1(track);
 PG_FUNCTION_INFO_V1(park_event);
@@ -219,7 +218,7 @@ read_event(Jsonb *jsonb, TrackedEvent *event)
 	json_object_open(object, jsonb, "event");
 	row->kind = json_required_text(object, "kind", MAX_NAME_BYTES);
 	row->source = json_required_text(object, "source", MAX_NAME_BYTES);
-	event->key = json_required_text(object, "key", MAX_KEY_BYTES);
+	event->key = json_required_text(object, "key", ANY_LENGTH);
 	if (!valid_kind(row->kind))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -231,9 +230,9 @@ read_event(Jsonb *jsonb, TrackedEvent *event)
 	json_time(object, "sent_at", &sent_at);
 	if (!json_int64(object, "revision", 0, PG_INT64_MAX, &event->revision))
 		event->revision = 0;
-	json_text(object, "token", MAX_KEY_BYTES, &event->token);
-	json_text(object, "click_id", MAX_NAME_BYTES, &event->click_id);
-	json_text(object, "visitor", MAX_KEY_BYTES, &event->visitor);
+	json_text(object, "token", ANY_LENGTH, &event->token);
+	json_text(object, "click_id", ANY_LENGTH, &event->click_id);
+	json_text(object, "visitor", ANY_LENGTH, &event->visitor);
 	json_present(object, "identifiers");
 	row->measurement_denied = json_measurement_denied(object);
 	json_text(object, "order_id", MAX_NAME_BYTES, &row->order_id);
@@ -665,7 +664,7 @@ park_event(PG_FUNCTION_ARGS)
 				 errmsg("argument \"%s\" must not be null", PG_ARGISNULL(0) ? "creator_id" : "event")));
 	creator_id = PG_GETARG_INT64(0);
 	source = required_argument(fcinfo, 1, "source", MAX_NAME_BYTES);
-	key = required_argument(fcinfo, 2, "key", MAX_KEY_BYTES);
+	key = required_argument(fcinfo, 2, "key", ANY_LENGTH);
 	reason = required_argument(fcinfo, 3, "reason", MAX_NAME_BYTES);
 	jsonb = PG_GETARG_JSONB_P(4);
 	require_creator(creator_id);

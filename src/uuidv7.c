@@ -15,6 +15,7 @@
  */
 #include "biolink.h"
 
+#include "miscadmin.h"
 #include "utils/timestamp.h"
 
 /* what 48 bits of milliseconds reach, and the two times as microseconds of PostgreSQL's epoch */
@@ -41,6 +42,33 @@ put_time(pg_uuid_t *uuid, TimestampTz at)
 	uuid->data[8] = (uuid->data[8] & 0x3F) | 0x80;
 }
 
+/*
+ * take_random gives strong random bytes out of a store: asking the source for
+ * many at a time costs hardly more than asking for ten.  What was given is
+ * overwritten, and a child of this process fetches its own.
+ */
+static void
+take_random(uint8 *out, size_t len)
+{
+	static uint8 store[512];
+	static size_t left = 0;
+	static int	pid = 0;
+
+	if (pid != MyProcPid || left < len)
+	{
+		left = 0;
+		if (!pg_strong_random(store, sizeof(store)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate random values")));
+		pid = MyProcPid;
+		left = sizeof(store);
+	}
+	left -= len;
+	memcpy(out, store + left, len);
+	memset(store + left, 0, len);
+}
+
 /* uuidv7_make makes a new id for something that happened at the given time. */
 void
 uuidv7_make(pg_uuid_t *uuid, TimestampTz at)
@@ -51,10 +79,7 @@ uuidv7_make(pg_uuid_t *uuid, TimestampTz at)
 				 errmsg("time out of range for a version 7 UUID"),
 				 errdetail("The time must be finite, not before the year 1970 and not after August 10889.")));
 
-	if (!pg_strong_random(uuid->data + 6, UUID_LEN - 6))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random values")));
+	take_random(uuid->data + 6, UUID_LEN - 6);
 	put_time(uuid, at);
 }
 

@@ -19,8 +19,9 @@
 #	  own: no mount and no process outlives this script.
 #	- Packages come from where the host's apt gets the distribution's own,
 #	  unless CHROOT_MIRROR says otherwise.
-#	- The last line is `N passed, N failed`.  Exit status 77 means that this
-#	  machine cannot do it at all (no root, no namespaces, no distribution).
+#	- The last line is `N passed, N failed`.  Exit status 77 means that it
+#	  cannot be done at all: no root, no namespaces, no such release to get,
+#	  or a release other than the host's whose packages do not install today.
 #
 # Variables read: CHROOT_RELEASE (default: the host's), CHROOT_MIRROR (default:
 # the host's), CHROOT_SUITES (suites of `make test`), CHROOT_DIR (a directory to make the system in and to leave
@@ -58,6 +59,9 @@ make_system()
 		mirror=$(host_sources | awk -v release="$VERSION_CODENAME" '$2 == release { print $1; exit }')
 		[ -n "$mirror" ] || cannot "apt has no source of $ID $VERSION_CODENAME"
 	fi
+	mirror=${mirror%/}
+	/usr/lib/apt/apt-helper download-file "$mirror/dists/$release/Release" "$logs/Release" > /dev/null 2>&1 ||
+		cannot "$release cannot be got from $mirror"
 	if [ -n "${CHROOT_CACHE:-}" ]; then
 		mkdir -p "$CHROOT_CACHE"
 		options=(--cache-dir="$(realpath "$CHROOT_CACHE")")
@@ -151,8 +155,12 @@ plain_build()
 # run_tests is the test proper, within the namespaces.
 run_tests()
 {
+	local foreign=''
+
+	[ "${CHROOT_RELEASE:-$VERSION_CODENAME}" = "$VERSION_CODENAME" ] || foreign=yes
 	count_check "a minimal system is made" make_system
 	if [ "$FAILED" -gt 0 ]; then
+		[ -z "$foreign" ] || cannot "debootstrap of this machine does not make that release"
 		count_summary
 		return
 	fi
@@ -162,6 +170,9 @@ run_tests()
 	chmod -R a+rX "$root/srv"
 
 	count_check "root clones the repository" clone_for root
+	if [ -n "$foreign" ]; then
+		inside root biolink/test/setup/packages.sh > /dev/null || cannot "the packages of that release do not install"
+	fi
 	count_totals "make test as root" "$logs/root.log" inside root make -C biolink test SUITES="${CHROOT_SUITES:-}"
 	count_check "make test by root leaves the clone as it was" as_it_was root
 	count_check "no cluster is made or started" no_cluster
@@ -199,7 +210,7 @@ main()
 		unshare --mount --propagation private --pid --fork --kill-child "$0" within \
 			"$work" "${CHROOT_DIR:-$work/system}"
 		status=$?
-		if [ "$status" -eq 0 ]; then
+		if [ "$status" -eq 0 ] || [ "$status" -eq 77 ]; then
 			rm -rf --one-file-system "$work"
 		else
 			rm -rf --one-file-system "$work/system"

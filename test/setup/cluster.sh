@@ -59,6 +59,19 @@ setup_die() { setup_say "$*"; exit 1; }
 # setup_on_exit registers a command for the end (instead of a trap of one's own).
 setup_on_exit() { SETUP_ON_EXIT+=("$1"); }
 
+# setup_stop_strays stops servers within $WORK that a test which was cut short
+# has left running.
+setup_stop_strays()
+{
+	local file
+
+	if [ -d "$WORK/tree" ]; then
+		find "$WORK/tree" -name postmaster.pid 2>/dev/null | while read -r file; do
+			cluster_stop "${file%/*}" immediate < /dev/null
+		done
+	fi
+}
+
 # setup_at_exit stops what was started; keeps the logs of a failure.
 setup_at_exit()
 {
@@ -71,6 +84,7 @@ setup_at_exit()
 	for data in "${CLUSTERS_STARTED[@]+"${CLUSTERS_STARTED[@]}"}"; do
 		cluster_stop "$data"
 	done
+	setup_stop_strays
 	if [ -n "$CLUSTER_SOCKETS" ]; then
 		rm -rf "$CLUSTER_SOCKETS"
 	fi
@@ -201,20 +215,24 @@ setup_begin()
 # What has not changed keeps its time, so that a kept copy builds on.
 setup_tree()
 {
-	local list=$WORK/tree.list
+	local list=$WORK/tree.list version
+
+	version=$(sed -n "s/^default_version *= *'\(.*\)'/\1/p" "$TOP/biolink.control")
 
 	mkdir -p "$WORK/tree" || exit 1
 	(cd "$TOP" && find . \( -name .git -o -path ./build -o -path ./results -o -path ./output_iso \
 		-o -path './tmp_check*' -o -path ./log -o -name __pycache__ \) -prune -o \
 		\( -type f -o -type l \) ! -name '*.o' ! -name '*.bc' ! -name '*.so' ! -name '*.d' \
-		! -name '.built-for' ! -name 'regression.*' -print) > "$list" || exit 1
+		! -name '.built-for' ! -name 'regression.*' ! -path "./sql/biolink--$version.sql" -print) \
+		> "$list" || exit 1
 	# files that are gone from the tree must not linger in a kept copy
 	if [ -n "${WORK_DIR:-}" ]; then
 		(cd "$WORK/tree" && find . -path ./build -prune -o \( -type f -o -type l \) ! -name '*.o' \
-			! -name '*.bc' ! -name '*.so' ! -name '*.d' ! -name '.built-for' -print |
+			! -name '*.bc' ! -name '*.so' ! -name '*.d' ! -name '.built-for' \
+			! -path "./sql/biolink--$version.sql" -print |
 			grep -vxFf "$list" | tr '\n' '\0' | xargs -0r rm -f)
 	fi
-	tar -C "$TOP" -cf - --no-recursion -T "$list" |
+	tar -C "$TOP" --format=posix -cf - --no-recursion -T "$list" |
 		tar -C "$WORK/tree" -xf - --no-same-owner --no-same-permissions ||
 		setup_die "cannot copy the tree to $WORK/tree"
 	rm -f "$list"
@@ -269,10 +287,10 @@ setup_build()
 	jobs=$(nproc 2>/dev/null || echo 2)
 	if ! as_user make -C "$WORK/tree" -j "$jobs" PG_CONFIG="$PG_CONFIG" > "$WORK/build.log" 2>&1 ||
 		! as_user make -C "$WORK/tree" PG_CONFIG="$PG_CONFIG" install >> "$WORK/build.log" 2>&1; then
-		tail -n 60 "$WORK/build.log" >&2
+		grep -E ': (fatal )?error:|: warning:|\*\*\*' "$WORK/build.log" | head -n 30 >&2
 		setup_die "the build failed"
 	fi
-	grep -E 'warning:' "$WORK/build.log" >&2 || :
+	grep -E ': warning:' "$WORK/build.log" >&2 || :
 }
 
 # setup_all does all of it, with more groups of packages than `test` if the

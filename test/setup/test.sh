@@ -6,7 +6,8 @@
 #
 # Variables read, all optional: SUITES (which of: unit regress isolation tap
 # model clients), REGRESS, ISOLATION, TAP (names of single tests; with one of
-# them and no SUITES only those suites run), WORK_DIR (see cluster.sh).
+# them and no SUITES only those suites run), WORK_DIR (see cluster.sh),
+# TEST_TIMEOUT (seconds for one program, 1200).
 #
 # Invariants: every suite runs, whatever failed before; a test that was listed
 # and did not run counts as failed; output ends with `N passed, N failed`.
@@ -33,8 +34,9 @@ named()
 	done
 }
 
-# in_tree runs a command as the ordinary user in the copied tree.
-in_tree() { (cd "$WORK/tree" && as_user "$@"); }
+# in_tree runs a command as the ordinary user in the copied tree, for at most
+# TEST_TIMEOUT seconds.
+in_tree() { (cd "$WORK/tree" && as_user timeout --kill-after=30 "${TEST_TIMEOUT:-1200}" "$@"); }
 
 # run_unit runs the unit tests and feeds the fuzzers their corpora.
 run_unit()
@@ -113,6 +115,7 @@ run_tap()
 			TESTDIR="$WORK/tree" TESTLOGDIR="$WORK/tree/tmp_check/log" TESTDATADIR="$WORK/tree/tmp_check" \
 			PGPORT=65432 PG_REGRESS="$pgxs_src/test/regress/pg_regress" top_builddir="$pgxs_src/.." \
 			perl -I "$pgxs_src/test/perl" -I . "test/t/$name.pl"
+		setup_stop_strays
 		if [ "$FAILED" -gt "$before" ] && [ -e "$WORK/tree/tmp_check/log/regress_log_$name" ]; then
 			tail -n 60 "$WORK/tree/tmp_check/log/regress_log_$name"
 		fi

@@ -87,10 +87,18 @@ SELECT * FROM biolink.click(7001, 'mug', '{"occurred_at": "yesterday"}');
 SELECT * FROM biolink.click(7001, 'mug', '{"occurred_at": "2026-02-30T00:00:00Z"}');
 SELECT * FROM biolink.click(7001, 'mug', '{"occurred_at": "2026-02-03T00:00:00"}');
 SELECT * FROM biolink.click(7001, 'mug', '{"consent": {"measurement": "maybe"}}');
-SELECT * FROM biolink.click(7001, 'mug', jsonb_build_object('visitor', repeat('x', 1001)));
+SELECT * FROM biolink.click(7001, 'mug', jsonb_build_object('post', repeat('x', 201)));
 SELECT * FROM biolink.click(7001, NULL, '{}');
 SELECT * FROM biolink.open_page(7001, NULL);
 SELECT * FROM biolink.open_page(7001, '{}', -1);
+
+-- but what strangers write is cut or judged, never refused
+SELECT c.status, c.is_bot, length(c.redirect_url) FROM biolink.click(7001, 'plain', jsonb_build_object('user_agent', 'Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0' || repeat(' é', 5000),
+	'referrer', 'https://t.co/' || repeat('ü', 50000), 'visitor', repeat('v', 100000), 'token', repeat('A', 100000), 'language', repeat('ß', 1000), 'key', repeat('k', 100000),
+	'url', 'https://go.example/plain?a=' || repeat('b', 40000))) AS c;
+SELECT length(t.value) AS agent, length(r.value) AS referrer, e.channel, length(e.language) AS language, e.token_reason, k.key ~ '^hash:[0-9a-f]{32}$' AS key_hashed
+	FROM biolink.event AS e JOIN biolink.repeated_text AS t ON t.creator_id = e.creator_id AND t.text_id = e.agent_id JOIN biolink.repeated_text AS r ON r.creator_id = e.creator_id AND r.text_id = e.referrer_id
+	JOIN biolink.event_key AS k ON k.creator_id = e.creator_id AND k.event_id = e.event_id WHERE e.creator_id = 7001 AND e.language LIKE 'ß%';
 
 -- visitors: a cookie, none, measurement denied
 SELECT a.visitor OPERATOR(biolink.=) b.visitor AS cookie_is_kept, a.visitor OPERATOR(biolink.=) c.visitor AS denied_is, d.visitor OPERATOR(biolink.=) e.visitor AS id_as_cookie
@@ -127,6 +135,15 @@ UPDATE biolink.link SET url = 'http://newer.example/' WHERE creator_id = 7001 AN
 SELECT c.redirect_url FROM biolink.click(7001, 'plain', '{}') AS c;
 ROLLBACK;
 SELECT c.redirect_url FROM biolink.click(7001, 'plain', '{}') AS c;
+
+-- likewise offers, their links included
+SELECT jsonb_path_query_array(v.offers, '$[*].name') AS offers, jsonb_path_query_array(v.offers, '$[*].link') AS links FROM biolink.open_page(7001, '{}') AS v;
+INSERT INTO biolink.link (creator_id, link_id, slug, url, offer_id) VALUES (7001, 17, 'call', 'http://shop.example/call', 2);
+UPDATE biolink.offer SET sort_order = 5 WHERE creator_id = 7001 AND offer_id = 2;
+SELECT jsonb_path_query_array(v.offers, '$[*].name') AS offers, jsonb_path_query_array(v.offers, '$[*].link') AS links FROM biolink.open_page(7001, '{}') AS v;
+UPDATE biolink.link SET active = false WHERE creator_id = 7001 AND slug = 'mug';
+INSERT INTO biolink.offer (creator_id, offer_id, name, sort_order) VALUES (7001, 4, 'New', -1);
+SELECT jsonb_path_query_array(v.offers, '$[*].name') AS offers, jsonb_path_query_array(v.offers, '$[*].link') AS links FROM biolink.open_page(7001, '{}') AS v;
 
 -- repeated texts are stored once, also across rolled back savepoints
 BEGIN;

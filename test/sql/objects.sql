@@ -49,7 +49,7 @@ SELECT (i.type || ' ' || i.identity) COLLATE "C" AS object
 	WHERE m.classid NOT IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_type'::regclass)
 	ORDER BY object;
 SELECT format('type %s', t.oid::regtype) COLLATE "C" AS object FROM member AS m JOIN pg_type AS t ON t.oid = m.objid AND m.classid = 'pg_type'::regclass
-	WHERE t.typrelid = 0 AND t.typelem = 0 ORDER BY object;
+	WHERE t.typelem = 0 AND (t.typrelid = 0 OR (SELECT c.relkind FROM pg_class AS c WHERE c.oid = t.typrelid) = 'c') ORDER BY object;
 
 \echo == from here on each query lists faults: there are none
 

@@ -68,6 +68,7 @@ INSERT INTO named VALUES
 	('visitor', jsonb_build_object('visitor', 'cookie')),
 	('visitor, measurement denied', jsonb_build_object('visitor', 'cookie', 'consent', '{"measurement": "denied"}'::jsonb)),
 	('identifiers are not kept', jsonb_build_object('identifiers', '[{"kind": "email", "value": "jane@shop.example"}]'::jsonb)),
+	('huge token, click id and visitor', jsonb_build_object('token', repeat('A', 100000), 'click_id', repeat('a', 100000), 'visitor', repeat('v', 100000))),
 	('nothing', '{}');
 SELECT n.name, t.status FROM named AS n
 	CROSS JOIN LATERAL biolink.track(7101, n.event || jsonb_build_object('kind', 'order', 'source', 'named', 'key', n.name, 'order_id', n.name, 'amount', 5, 'currency', 'EUR', 'occurred_at', '2026-03-02T00:00:00Z')) AS t;

@@ -1,0 +1,721 @@
+"""An independent model of biolink's books.
+
+This file owns the answer to "what should the database say": it takes the calls an
+application makes (open_page, click, track, track_batch) and works out, in plain Python
+and exact integers, the status of every call, the events, keys, ledger rows and parked
+rows that must exist, the conversions with their touches, and the credit of every touch
+under every model.
+
+Invariants:
+- Nothing here is derived from the extension's sources; it follows the manual only.
+- Money is int, shares are Fraction; a float is never added up.
+- The books are always worked out from scratch from the calls taken so far, so the order
+  in which calls arrived shows only where the manual says that it does (statuses, the
+  conversion_id of an order, the first of two contents under one key).
+- Event ids come from the database (their last bits are random): every call that makes an
+  event is told the id it was given.  Times are whole microseconds since 1970 in UTC.
+"""
+
+import base64
+import datetime
+import json
+import urllib.parse
+from decimal import Decimal, localcontext
+from fractions import Fraction
+
+MODELS = ("first", "last", "last_non_direct", "linear", "position", "time_decay")
+GOAL_UNITS = 1000000
+SECOND = 1000000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+UNATTRIBUTED = "(unattributed)"
+
+HUMAN_AGENTS = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/126.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 "
+    "(KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0",
+)
+BOT_AGENTS = (
+    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+    "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
+    "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)",
+)
+
+
+def parse_time(text):
+    """Return the microseconds since 1970 of an RFC 3339 time with offset."""
+    if text.endswith("Z"):
+        text = text[:-1] + "+00:00"
+    delta = datetime.datetime.fromisoformat(text) - EPOCH
+    return (delta.days * 86400 + delta.seconds) * SECOND + delta.microseconds
+
+
+def parse_interval(text):
+    """Return the microseconds of an interval such as '30 days' or '10 minutes'."""
+    number, unit = text.split()
+    size = {"second": SECOND, "minute": MINUTE, "hour": HOUR, "day": DAY}[unit.rstrip("s")]
+    return int(number) * size
+
+
+def id_bytes(event_id):
+    """Return the sixteen bytes of a UUID in text, by which ties are broken."""
+    return bytes.fromhex(event_id.replace("-", ""))
+
+
+def canonical_uuid(text):
+    """Return the canonical text of a UUID written with or without dashes, or None."""
+    digits = text.replace("-", "").lower()
+    if len(digits) != 32 or any(c not in "0123456789abcdef" for c in digits):
+        return None
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+# --- credit ------------------------------------------------------------------------
+
+
+def decay_weight(age, half_life):
+    """Return floor(2^40 * 2^(-age/half_life) + 1/2), worked out to 60 digits."""
+    with localcontext() as context:
+        context.prec = 60
+        halvings = Decimal(age) / Decimal(half_life)
+        if halvings > 45:
+            return 0
+        value = (Decimal(2).ln() * -halvings).exp() * Decimal(1 << 40) + Decimal("0.5")
+        return int(value.to_integral_value(rounding="ROUND_FLOOR"))
+
+
+def weights_of(model, touched, converted, half_life=7 * DAY, weights=None, direct=None):
+    """Return the integer weight of each touch under a model, 0 for one after the conversion."""
+    order = sorted((at, i) for i, at in enumerate(touched) if at <= converted)
+    result = [0] * len(touched)
+    if not order:
+        return result
+    indexes = [i for _, i in order]
+    if model == "first":
+        result[indexes[0]] = 1
+    elif model == "last":
+        result[indexes[-1]] = 1
+    elif model == "last_non_direct":
+        seen = [i for i in indexes if not (direct and direct[i])]
+        result[(seen or indexes)[-1]] = 1
+    elif model == "linear":
+        for i in indexes:
+            result[i] = 1
+    elif model == "position":
+        n = len(indexes)
+        for place, i in enumerate(indexes):
+            at_end = place in (0, n - 1)
+            result[i] = 2 * (n - 2) if n >= 3 and at_end else 1
+    elif model == "time_decay":
+        latest = order[-1][0]
+        for at, i in order:
+            result[i] = decay_weight(latest - at, half_life)
+    elif model == "custom":
+        top = max(Fraction(weights[i]) for i in indexes)
+        for i in indexes:
+            result[i] = (Fraction(weights[i]) / top * (1 << 40) + Fraction(1, 2)).__floor__()
+    else:
+        raise ValueError("no such model: %s" % model)
+    return result
+
+
+def split(amount, weights, touched):
+    """Split an amount by integer weights with largest remainders, ties to the earlier touch."""
+    total = sum(weights)
+    if total == 0:
+        return [0] * len(weights)
+    size = abs(amount)
+    shares = [size * w // total for w in weights]
+    rest = size - sum(shares)
+    claims = sorted(range(len(weights)), key=lambda i: (-(size * weights[i] % total), touched[i], i))
+    for i in claims[:rest]:
+        shares[i] += 1
+    return [-s for s in shares] if amount < 0 else shares
+
+
+def credit(model, touched, converted, amount, half_life=7 * DAY, weights=None, direct=None):
+    """Return the credit of each touch in minor units, as biolink.credit() promises it."""
+    return split(amount, weights_of(model, touched, converted, half_life, weights, direct), touched)
+
+
+# --- what a request says ------------------------------------------------------------
+
+
+def url_parameter(url, name):
+    """Return the first value of a parameter in a URL's query, or None."""
+    if not url:
+        return None
+    for key, value in urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query):
+        if key == name:
+            return value
+    return None
+
+
+def request_is_bot(request):
+    """Return whether a request came from a bot, a HEAD or a prefetch."""
+    headers = {k.lower(): str(v).lower() for k, v in (request.get("headers") or {}).items()}
+    return (
+        request.get("user_agent") in BOT_AGENTS
+        or request.get("method", "GET") == "HEAD"
+        or headers.get("sec-purpose", "").startswith("prefetch")
+        or headers.get("x-moz", "") == "prefetch"
+    )
+
+
+def request_channel(request):
+    """Return the channel that a request itself states: UTM source, else platform, else direct."""
+    source = (url_parameter(request.get("url"), "utm_source") or "").strip().lower()
+    return source or request.get("platform") or "direct"
+
+
+def measurement_denied(body):
+    """Return whether a request or event says that measurement is denied."""
+    return (body.get("consent") or {}).get("measurement") == "denied"
+
+
+def content_of(event):
+    """Return the text under which two sendings of one event are the same: all but sent_at."""
+    return json.dumps({k: v for k, v in event.items() if k != "sent_at"}, sort_keys=True)
+
+
+class Event:
+    """One event row: what happened, when, and what it says about who and where from."""
+
+    def __init__(self, event_id, kind, occurred, source, key=None):
+        """Make an event of a kind at a time; the caller fills in what else is known."""
+        self.event_id = event_id
+        self.kind = kind
+        self.occurred = occurred
+        self.source = source
+        self.key = key
+        self.visitor = None
+        self.visit_id = None
+        self.link = None
+        self.channel = None
+        self.is_bot = False
+        self.is_test = False
+        self.order_id = None
+        self.goal = None
+        self.amount = None
+        self.currency = None
+        self.merged = False
+        self.named_token = None
+        self.named_click = None
+        self.cookie = None
+        self.denied = False
+        self.bad_token = False
+
+    def rank(self):
+        """Return the order of events in time: occurred_at, then the bytes of the id."""
+        return (self.occurred, id_bytes(self.event_id))
+
+
+class Answer:
+    """What a call must answer: a status, and the ids that it may name."""
+
+    def __init__(self, status, event_ids=(), reason=None, is_bot=None, error=None, made=False):
+        """Make an answer; made says that the call created an event with the id it returned."""
+        self.status = status
+        self.event_ids = tuple(event_ids)
+        self.reason = reason
+        self.is_bot = is_bot
+        self.error = error
+        self.made = made
+
+
+class Order:
+    """An order_id that is taken: its money, its flags and its accepted events."""
+
+    def __init__(self, event):
+        """Open an order with the first accepted event."""
+        self.order_id = event.order_id
+        self.amount = event.amount
+        self.currency = event.currency
+        self.is_test = event.is_test
+        self.events = [event]
+        self.number = None
+
+
+class Key:
+    """A (source, key) that was taken: every content accepted under it, with its event id."""
+
+    def __init__(self, event, content, revision):
+        """Take a key for an event."""
+        self.event = event
+        self.contents = {content: event.event_id}
+        self.revision = revision
+        self.order = None
+
+
+class Touch:
+    """One touch of a conversion: an event that stands for a visit with its clicks, or a run of repeats."""
+
+    def __init__(self, event, evidence):
+        """Make a touch from its representative event and its evidence."""
+        self.event = event
+        self.evidence = evidence
+
+
+class Conversion:
+    """An order or goal with its touches, reason and money."""
+
+    def __init__(self):
+        """Make an empty conversion; Book.conversions fills it."""
+        self.conversion_id = None
+        self.order_id = None
+        self.goal = None
+        self.kind = None
+        self.currency = None
+        self.converted = None
+        self.is_test = False
+        self.reason = None
+        self.touches = []
+        self.gross = 0
+        self.net = 0
+
+
+class Tokens:
+    """The tokens that the database has given out: text to (creator, event id, key epoch)."""
+
+    def __init__(self):
+        """Start with none."""
+        self.given = {}
+        self.epochs = {}
+        self.revoked = set()
+
+    def add(self, token, creator, event_id, epoch=1):
+        """Remember a token as given out for an event, signed in an epoch."""
+        if token:
+            self.given[token] = (creator, event_id, epoch)
+
+    def event_of(self, token, creator):
+        """Return the event id that a genuine token of this creator names, else None."""
+        owner, event_id, epoch = self.given.get(token, (None, None, None))
+        return event_id if owner == creator and (creator, epoch) not in self.revoked else None
+
+    def rotate(self, creator):
+        """Start a creator's next epoch and return it; tokens of the one before stay genuine."""
+        self.epochs[creator] = self.epochs.get(creator, 1) + 1
+        return self.epochs[creator]
+
+    def revoke(self, creator, epoch):
+        """Revoke an epoch: its tokens name nothing from now on."""
+        self.revoked.add((creator, epoch))
+
+
+class Book:
+    """The books of one creator."""
+
+    def __init__(self, creator, tokens, settings=None):
+        """Open the books of a creator with its settings, sharing the register of tokens."""
+        settings = settings or {}
+        self.creator = creator
+        self.tokens = tokens
+        self.lookback = parse_interval((settings.get("lookback") or {}).get("session", "30 days"))
+        self.repeat_window = parse_interval(settings.get("repeat_window", "30 minutes"))
+        self.half_life = parse_interval(settings.get("half_life", "7 days"))
+        self.max_touches = settings.get("max_touches", 50)
+        self.links = {}
+        self.events = {}
+        self.keys = {}
+        self.orders = {}
+        self.goals = []
+        self.ledger = []
+        self.parked = []
+        self.parked_once = set()
+
+    def add_link(self, slug, link_id, active=True):
+        """Tell the books of a link, or of a change to it."""
+        self.links[slug] = (link_id, active)
+
+    # -- calls --
+
+    def _occurred(self, body, now):
+        """Return the time of a call: the one that it states, else the one the clock gave."""
+        return parse_time(body["occurred_at"]) if "occurred_at" in body else now
+
+    def _request_token(self, request):
+        """Return the token of a request: its own field, else the bl parameter of its URL."""
+        return request.get("token") or url_parameter(request.get("url"), "bl")
+
+    def _store(self, event):
+        """Add an event to the books."""
+        assert event.event_id not in self.events, "an event id was given twice"
+        self.events[event.event_id] = event
+
+    def _known(self, name):
+        """Return the answer for a request whose key is known, whatever else it says."""
+        return Answer("duplicate", [self.keys[name].event.event_id]) if name in self.keys else None
+
+    def open_page(self, request, new_id, now=None):
+        """Take a page view: a new visit, or by its key one that is known."""
+        key = request.get("key")
+        name = ("biolink:visit", key)
+        if name in self.keys:
+            return self._known(name)
+        event = Event(new_id, "visit", self._occurred(request, now), *name)
+        event.is_bot = request_is_bot(request)
+        event.is_test = bool(request.get("test"))
+        event.channel = request_channel(request)
+        event.denied = measurement_denied(request)
+        event.visitor = new_id
+        if request.get("visitor") and not event.denied:
+            event.visitor = request["visitor"]
+        self._store(event)
+        if key is not None:
+            self.keys[name] = Key(event, None, 0)
+        return Answer("ok", [new_id], is_bot=event.is_bot, made=True)
+
+    def click(self, slug, request, new_id, now=None):
+        """Take a click on a link: refused, duplicate by key, or a new click."""
+        if slug not in self.links:
+            return Answer("refused", reason="unknown_link")
+        link_id, active = self.links[slug]
+        if not active:
+            return Answer("refused", reason="inactive_link")
+        key = request.get("key")
+        name = ("biolink:click", key)
+        if name in self.keys:
+            return self._known(name)
+        event = Event(new_id, "click", self._occurred(request, now), *name)
+        event.link = link_id
+        event.is_bot = request_is_bot(request)
+        event.is_test = bool(request.get("test"))
+        event.channel = request_channel(request)
+        event.denied = measurement_denied(request)
+        token = self._request_token(request)
+        page = self.events.get(self.tokens.event_of(token, self.creator)) if token else None
+        event.bad_token = bool(token) and page is None
+        on_page = page is not None and page.kind == "visit"
+        event.visitor = new_id
+        if event.denied:
+            # no cookie may link her, not even the one that her page view still had
+            event.visitor = page.visitor if on_page and page.denied else new_id
+        elif request.get("visitor"):
+            event.visitor = request["visitor"]
+        elif on_page:
+            event.visitor = page.visitor
+        if on_page:
+            event.visit_id = page.event_id
+            event.channel = page.channel
+        self._store(event)
+        if key is not None:
+            self.keys[name] = Key(event, None, 0)
+        return Answer("ok", [new_id], is_bot=event.is_bot, made=True)
+
+    @staticmethod
+    def _refusal(event):
+        """Return whether an event cannot be taken at all (22023)."""
+        for name in ("kind", "source", "key"):
+            if not isinstance(event.get(name), str) or event[name] == "":
+                return True
+        if "order_id" in event and not isinstance(event["order_id"], str):
+            return True
+        amount = event.get("amount")
+        if amount is not None and (isinstance(amount, bool) or not isinstance(amount, int)):
+            return True
+        currency = event.get("currency")
+        if currency is not None:
+            if len(currency) != 3 or not all("A" <= c <= "Z" for c in currency):
+                return True
+        if event["kind"] == "order":
+            return "order_id" not in event or amount is None or currency is None
+        if event["kind"] in ("refund", "dispute", "dispute_won"):
+            return "order_id" not in event or amount is None or amount <= 0
+        return False
+
+    def _park(self, body, reason):
+        """Park an event that conflicts with what is known; the same one sent again is parked once."""
+        name = (body["source"], body["key"], content_of(body))
+        if name not in self.parked_once:
+            self.parked_once.add(name)
+            self.parked.append((body["source"], body["key"], reason))
+        return Answer("conflict")
+
+    def _event(self, body, new_id, now):
+        """Make the event row of a tracked event, with its evidence."""
+        event = Event(new_id, body["kind"], self._occurred(body, now), body["source"], body["key"])
+        event.is_test = bool(body.get("test"))
+        event.order_id = body.get("order_id")
+        event.amount = body.get("amount")
+        event.currency = body.get("currency")
+        event.denied = measurement_denied(body)
+        if body.get("visitor") and not event.denied:
+            event.cookie = body["visitor"]
+        token = self._request_token(body)
+        if token:
+            event.named_token = self.tokens.event_of(token, self.creator)
+            event.bad_token = event.named_token is None
+        if body.get("click_id"):
+            event.named_click = canonical_uuid(body["click_id"])
+            disagrees = event.named_token not in (None, event.named_click)
+            event.bad_token = event.bad_token or event.named_click is None or disagrees
+            if event.named_token:
+                event.named_click = None
+        if event.kind in ("visit", "click"):
+            event.visitor = event.cookie or new_id
+            event.channel = request_channel(body)
+        return event
+
+    def track(self, body, new_id, now=None):
+        """Take an event: inserted, duplicate, merged, updated, conflict, or an error."""
+        if self._refusal(body):
+            return Answer(None, error="22023")
+        name = (body["source"], body["key"])
+        content = content_of(body)
+        known = self.keys.get(name)
+        if known is not None:
+            if content in known.contents:
+                return Answer("duplicate", {known.event.event_id, known.contents[content]})
+            return self._revise(known, body, content, new_id, now)
+        event = self._event(body, new_id, now)
+        status = "inserted"
+        order = None
+        if event.kind == "order" and body.get("payment", "paid") == "paid":
+            order = self.orders.get(event.order_id)
+            if order is None:
+                order = self._open_order(event)
+                self._book(event, "order", event.amount)
+            elif (order.amount, order.currency) != (event.amount, event.currency):
+                return self._park(body, "order_differs" if order.is_test == event.is_test else
+                                  ("order_differs", "test_differs"))
+            elif order.is_test != event.is_test:
+                return self._park(body, "test_differs")
+            else:
+                status = "merged"
+                event.merged = True
+                order.events.append(event)
+        elif event.kind in ("refund", "dispute", "dispute_won"):
+            order = self.orders.get(event.order_id)
+            if order is not None and order.currency != event.currency:
+                return self._park(body, "currency_mismatch" if order.is_test == event.is_test else
+                                  ("currency_mismatch", "test_differs"))
+            if order is not None and order.is_test != event.is_test:
+                return self._park(body, "test_differs")
+            order = None
+            self._book(event, event.kind, event.amount if event.kind == "dispute_won" else -event.amount)
+        elif event.order_id is None and (event.kind in ("lead", "booking") or "goal" in body):
+            event.goal = body.get("goal", event.kind)
+            self.goals.append(event)
+        self._store(event)
+        self.keys[name] = Key(event, content, body.get("revision", 0))
+        self.keys[name].order = order
+        return Answer(status, [new_id], made=True)
+
+    def _open_order(self, event):
+        """Take an order_id for its first accepted event."""
+        order = Order(event)
+        self.orders[event.order_id] = order
+        return order
+
+    def _revise(self, known, body, content, new_id, now):
+        """Take other content under a known key: a higher revision of an order, or a conflict."""
+        revision = body.get("revision", 0)
+        if known.event.kind != "order" or body["kind"] != "order" or revision <= known.revision:
+            return self._park(body, "key_reused")
+        if known.event.merged:
+            # the money of this order hangs on another key
+            return self._park(body, "key_reused")
+        if known.event.currency != body["currency"]:
+            return self._park(body, ("key_reused", "currency_mismatch"))
+        event = self._event(body, new_id, now)
+        paid = body.get("payment", "paid") == "paid"
+        if known.order is not None:
+            order = known.order
+            self._book(event, "revision", event.amount - order.amount)
+            order.amount = event.amount
+            order.events.append(event)
+        elif paid:
+            known.order = self._open_order(event)
+            self._book(event, ("order", "revision"), event.amount)
+        self._store(event)
+        known.contents[content] = new_id
+        known.revision = revision
+        return Answer("updated", {new_id, known.event.event_id}, made=True)
+
+    def reject(self, body):
+        """Note an event of a batch that was refused: it is parked with some reason."""
+        self.parked.append((body.get("source"), body.get("key"), "*"))
+
+    def _book(self, event, kind, amount):
+        """Write a ledger row; a row of nothing is the same as no row."""
+        if amount != 0:
+            self.ledger.append((event.order_id, kind, amount, event.currency, event.is_test))
+
+    # -- what follows from the calls --
+
+    def _path(self, conversion, events):
+        """Find the touches of a conversion, or the reason why it has none."""
+        by_token = {e.named_token for e in events if e.named_token}
+        by_click = {e.named_click for e in events if e.named_click}
+        named = by_token | by_click
+        visitors = {e.cookie for e in events if e.cookie}
+        contacts = [e for e in self.events.values() if e.kind in ("visit", "click")]
+        visitors |= {e.visitor for e in contacts if e.event_id in named}
+        pool = [
+            e for e in contacts
+            if (e.event_id in named or e.visitor in visitors) and e.occurred <= conversion.converted
+            and (conversion.is_test or not e.is_test)
+        ]
+        opens = conversion.converted - self.lookback
+        near = [e for e in pool if e.occurred >= opens]
+        candidates = [e for e in near if not e.is_bot]
+        if not candidates:
+            if near:
+                return [], "bots_only"
+            if pool:
+                return [], "outside_lookback"
+            if any(e.bad_token for e in events):
+                return [], "bad_token"
+            if any(e.denied for e in events):
+                return [], "consent"
+            return [], "no_touch"
+
+        groups = {}
+        for event in candidates:
+            groups.setdefault(event.visit_id or event.event_id, []).append(event)
+        heads = []
+        for members in groups.values():
+            clicks = [e for e in members if e.kind == "click"]
+            pointed = [e for e in clicks if e.event_id in named]
+            heads.append((max(pointed or clicks or members, key=Event.rank), members))
+        heads.sort(key=lambda head: head[0].rank())
+
+        runs = []
+        current = {}
+        for event, members in heads:
+            if event.link is not None:
+                run = current.get((event.visitor, event.link))
+                if run is not None and event.occurred - run[0].occurred < self.repeat_window:
+                    run[1].extend(members)
+                    continue
+            run = (event, list(members))
+            runs.append(run)
+            if event.link is not None:
+                current[event.visitor, event.link] = run
+
+        touches = []
+        for event, members in runs:
+            ids = {e.event_id for e in members}
+            evidence = "token" if ids & by_token else "click_id" if ids & by_click else "visitor"
+            touches.append(Touch(event, evidence))
+        touches.sort(key=lambda touch: touch.event.rank())
+        return touches[-self.max_touches:], None
+
+    def _money(self, conversion, order):
+        """Set the gross and net of an order's conversion from the ledger."""
+        for order_id, kind, amount, currency, is_test in self.ledger:
+            if (order_id, currency, is_test) == (order.order_id, order.currency, order.is_test):
+                conversion.net += amount
+                if kind not in ("refund", "dispute", "dispute_won"):
+                    conversion.gross += amount
+
+    def conversions(self):
+        """Work out every conversion, tests included, with touches and money."""
+        result = []
+        for order in self.orders.values():
+            conversion = Conversion()
+            conversion.conversion_id = order.events[0].event_id
+            conversion.order_id = order.order_id
+            conversion.goal = conversion.kind = "order"
+            conversion.currency = order.currency
+            conversion.converted = min(e.occurred for e in order.events)
+            conversion.is_test = order.is_test
+            self._money(conversion, order)
+            conversion.touches, conversion.reason = self._path(conversion, order.events)
+            result.append(conversion)
+        for event in self.goals:
+            conversion = Conversion()
+            conversion.conversion_id = event.event_id
+            conversion.goal = event.goal
+            conversion.kind = event.kind
+            conversion.converted = event.occurred
+            conversion.is_test = event.is_test
+            conversion.gross = conversion.net = GOAL_UNITS
+            conversion.touches, conversion.reason = self._path(conversion, [event])
+            result.append(conversion)
+        return result
+
+    def attribution(self, conversion, model):
+        """Return (touch, position, share, credit, gross credit) for each touch under a model."""
+        touched = [t.event.occurred for t in conversion.touches]
+        direct = [t.event.channel == "direct" for t in conversion.touches]
+        weights = weights_of(model, touched, conversion.converted, self.half_life, direct=direct)
+        total = sum(weights)
+        net = split(max(conversion.net, 0), weights, touched)
+        gross = split(conversion.gross, weights, touched)
+        return [
+            (touch, i + 1, Fraction(weights[i], total), net[i], gross[i])
+            for i, touch in enumerate(conversion.touches)
+        ]
+
+    @staticmethod
+    def unattributed(conversion):
+        """Return (amount, reason) of the money that no touch gets, or None."""
+        if conversion.net < 0:
+            return (conversion.net, "over_refunded")
+        if not conversion.touches:
+            return (conversion.net, conversion.reason)
+        return None
+
+    def performance(self, model, place=None, begins=None, ends=None):
+        """Return {channel: row} of money per currency, shares of orders and of goals, and traffic.
+
+        place(channel, time) names another row than the channel; the range is half-open.
+        """
+        rows = {}
+        place = place or (lambda channel, at: channel)
+
+        def inside(at):
+            """Return whether a time is in the range."""
+            return (begins is None or at >= begins) and (ends is None or at < ends)
+
+        def row(channel):
+            """Return the row of a channel, made on first use."""
+            return rows.setdefault(channel, {"money": {}, "conversions": Fraction(0), "leads": Fraction(0),
+                                             "visits": 0, "clicks": 0, "bot_clicks": 0})
+
+        def add(channel, conversion, share, gross, net):
+            """Add a share of a conversion to a channel."""
+            line = row(place(channel, conversion.converted))
+            if conversion.order_id is None:
+                line["leads"] += share
+                return
+            line["conversions"] += share
+            money = line["money"].setdefault(conversion.currency, [0, 0])
+            money[0] += gross
+            money[1] += net
+
+        for event in self.events.values():
+            if event.kind in ("visit", "click") and not event.is_test and inside(event.occurred):
+                line = row(place(event.channel, event.occurred))
+                if event.kind == "click" and event.is_bot:
+                    line["bot_clicks"] += 1
+                elif not event.is_bot:
+                    line[event.kind + "s"] += 1
+        for conversion in self.conversions():
+            if conversion.is_test or not inside(conversion.converted):
+                continue
+            for touch, _, share, net, gross in self.attribution(conversion, model):
+                add(touch.event.channel, conversion, share, gross, net)
+            rest = min(conversion.net, 0)
+            if not conversion.touches:
+                add(UNATTRIBUTED, conversion, Fraction(1), conversion.gross, conversion.net)
+            elif rest:
+                add(UNATTRIBUTED, conversion, Fraction(0), 0, rest)
+        return rows
+
+
+def token_epoch(token):
+    """Return the key epoch inside a token's text."""
+    return int.from_bytes(base64.urlsafe_b64decode(token[:8])[2:4], "big")
+
+
+def token_event_id(token):
+    """Return the event id inside a token's text, whatever its tag."""
+    raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    return canonical_uuid(raw[4:20].hex())
