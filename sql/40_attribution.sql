@@ -112,6 +112,8 @@ CREATE FUNCTION biolink.rebuild_conversions(creators pg_catalog.int8[], conversi
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE COST 100000
 	SET search_path = pg_catalog, pg_temp
 	SET plan_cache_mode = force_generic_plan
+	-- a lookback of 30 days is 720 hours, whatever the caller's time zone does with its clocks
+	SET TimeZone = 'UTC'
 	AS $$
 DECLARE
 	facts biolink.conversion[];

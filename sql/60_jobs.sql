@@ -30,7 +30,7 @@ CREATE FUNCTION biolink.job_lock(job pg_catalog.text) RETURNS pg_catalog.bool
 $$;
 COMMENT ON FUNCTION biolink.job_lock(pg_catalog.text) IS 'Tries to become the one runner of a job until the end of the transaction.';
 
-CREATE FUNCTION biolink.note_checkpoint(job_name pg_catalog.text) RETURNS pg_catalog.bool
+CREATE FUNCTION biolink.note_checkpoint(job_name pg_catalog.text) RETURNS pg_catalog.text
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER COST 100
 	SET search_path = pg_catalog, pg_temp
 	AS $$
@@ -42,16 +42,16 @@ BEGIN
 			USING ERRCODE = 'invalid_transaction_state';
 	END IF;
 	IF NOT biolink.job_lock(job_name) THEN
-		RETURN false;
+		RETURN 'busy';
 	END IF;
 	-- the clock before the transaction id: see biolink.arrival()
 	noted := clock_timestamp();
 	INSERT INTO biolink.job_candidate (job, noted_at, noted_by) VALUES (job_name, noted, pg_current_xact_id())
 		ON CONFLICT (job) DO NOTHING;
-	RETURN true;
+	RETURN CASE WHEN FOUND THEN 'noted' ELSE 'waiting' END;
 END
 $$;
-COMMENT ON FUNCTION biolink.note_checkpoint(pg_catalog.text) IS 'First step of a fold: notes a time and takes a transaction id, unless an earlier pair still waits. False when the job is running elsewhere.';
+COMMENT ON FUNCTION biolink.note_checkpoint(pg_catalog.text) IS 'First step of a fold: notes a time and takes a transaction id (noted), unless an earlier pair is still there (waiting) or the job is running elsewhere (busy).';
 
 CREATE FUNCTION biolink.attribute_fold() RETURNS pg_catalog.int8
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER COST 10000
@@ -184,17 +184,24 @@ CREATE PROCEDURE biolink.run_job(name pg_catalog.text)
 DECLARE
 	-- conversions built per transaction: a fraction of a second
 	slice CONSTANT pg_catalog.int4 := 1000;
+	noted pg_catalog.text;
+	folded pg_catalog.int8;
 	built pg_catalog.int8;
 	month pg_catalog.timestamptz;
 BEGIN
 	IF name OPERATOR(pg_catalog.=) 'attribute' THEN
-		IF NOT biolink.note_checkpoint('attribute') THEN
-			RAISE NOTICE 'job "attribute" is running elsewhere';
-			RETURN;
-		END IF;
-		COMMIT;
-		PERFORM biolink.attribute_fold();
-		COMMIT;
+		-- A pair of before is folded first; then one of now, so that whatever had committed when the job was called is in.
+		LOOP
+			noted := biolink.note_checkpoint('attribute');
+			COMMIT;
+			IF noted OPERATOR(pg_catalog.=) 'busy' THEN
+				RAISE NOTICE 'job "attribute" is running elsewhere';
+				RETURN;
+			END IF;
+			folded := biolink.attribute_fold();
+			COMMIT;
+			EXIT WHEN folded IS NULL OR noted OPERATOR(pg_catalog.=) 'noted';
+		END LOOP;
 		LOOP
 			built := biolink.attribute_slice(slice);
 			COMMIT;

@@ -423,24 +423,9 @@ static bool
 work_out_visitor(const CreatorConfig *creator, const Request *request, EventRow *row)
 {
 	bool		has_cookie = request->visitor.len > 0 && !row->measurement_denied;
-	Slice		value = request->visitor;
-	char		text[36 + 1];
 
-	if (!has_cookie)
-	{
-		static const char digits[] = "0123456789abcdef";
-		char	   *p = text;
-
-		for (int i = 0; i < UUID_LEN; i++)
-		{
-			if (i == 4 || i == 6 || i == 8 || i == 10)
-				*p++ = '-';
-			*p++ = digits[row->event_id.data[i] >> 4];
-			*p++ = digits[row->event_id.data[i] & 0x0f];
-		}
-		value = (Slice) {text, 36};
-	}
-	row->visitor = visitor_hash(row->creator_id, value);
+	row->visitor = has_cookie ? visitor_hash(row->creator_id, request->visitor) :
+		session_visitor(row->creator_id, &row->event_id);
 	row->has_visitor = true;
 
 	if (!has_cookie && request->ip.len > 0 && !row->measurement_denied)

@@ -81,10 +81,24 @@ static SavedPlan key_back_plan = SAVED_PLAN(
 	" WHERE k.creator_id OPERATOR(pg_catalog.=) $1 AND k.source OPERATOR(pg_catalog.=) $2 AND k.key OPERATOR(pg_catalog.=) $3",
 	"ltt");
 
-static SavedPlan key_revise_plan = SAVED_PLAN(
-	"UPDATE biolink.event_key AS k SET revision = $4, digest = $5"
+/* What a key held before stands under a source of its own, so that it is known again when it is sent again. */
+static SavedPlan key_history_plan = SAVED_PLAN(
+	"INSERT INTO biolink.event_key (creator_id, source, key, event_id, kind, revision, digest, received_at)"
+	" SELECT k.creator_id, 'biolink:revision', pg_catalog.concat(k.source, ':', k.key, ':', k.revision),"
+	" k.event_id, k.kind, k.revision, k.digest, k.received_at FROM biolink.event_key AS k"
 	" WHERE k.creator_id OPERATOR(pg_catalog.=) $1 AND k.source OPERATOR(pg_catalog.=) $2 AND k.key OPERATOR(pg_catalog.=) $3",
-	"lttlx");
+	"ltt");
+
+static SavedPlan key_had_plan = SAVED_PLAN(
+	"SELECT k.digest FROM biolink.event_key AS k"
+	" WHERE k.creator_id OPERATOR(pg_catalog.=) $1 AND k.source OPERATOR(pg_catalog.=) 'biolink:revision'"
+	" AND k.key OPERATOR(pg_catalog.=) pg_catalog.concat($2, ':', $3, ':', $4)",
+	"lttl");
+
+static SavedPlan key_revise_plan = SAVED_PLAN(
+	"UPDATE biolink.event_key AS k SET revision = $4, digest = $5, event_id = $6"
+	" WHERE k.creator_id OPERATOR(pg_catalog.=) $1 AND k.source OPERATOR(pg_catalog.=) $2 AND k.key OPERATOR(pg_catalog.=) $3",
+	"lttlxu");
 
 static SavedPlan park_plan = SAVED_PLAN(
 	"INSERT INTO biolink.event_parked (creator_id, parked_id, source, key, kind, reason, event, digest)"
@@ -405,17 +419,37 @@ event_key_give_back(int64 creator_id, Slice source, const char *stored_key)
 	plan_execute(&key_back_plan, values, NULL);
 }
 
-/* event_key_revise notes that a higher revision came under a key. */
+/* event_key_revise notes that a higher revision came under a key; what the key held before stays known. */
 void
 event_key_revise(int64 creator_id, Slice source, const char *stored_key,
-				 int64 revision, const EventDigest *digest)
+				 int64 revision, const EventDigest *digest,
+				 const pg_uuid_t *event_id)
 {
-	Datum		values[5] = {
+	Datum		values[6] = {
 		Int64GetDatum(creator_id), slice_datum(source), CStringGetTextDatum(stored_key),
-		Int64GetDatum(revision), digest_datum(digest)
+		Int64GetDatum(revision), digest_datum(digest), UUIDPGetDatum(event_id)
 	};
 
+	plan_execute(&key_history_plan, values, NULL);
 	plan_execute(&key_revise_plan, values, NULL);
+}
+
+/* event_key_had tells whether a lower revision was sent with this content before. */
+bool
+event_key_had(int64 creator_id, Slice source, const char *stored_key,
+			  int64 revision, const EventDigest *digest, Slice content)
+{
+	Datum		values[4] = {
+		Int64GetDatum(creator_id), slice_datum(source), CStringGetTextDatum(stored_key),
+		Int64GetDatum(revision)
+	};
+	bool		isnull;
+
+	return plan_execute(&key_had_plan, values, NULL) > 0 &&
+		digest_matches(creator_id,
+					   DatumGetByteaPP(SPI_getbinval(SPI_tuptable->vals[0],
+													 SPI_tuptable->tupdesc, 1, &isnull)),
+					   digest, content);
 }
 
 /*
@@ -457,4 +491,22 @@ IdHash
 visitor_hash(int64 creator_id, Slice value)
 {
 	return identifier_hash(creator_id, "visitor", value);
+}
+
+/* session_visitor is the visitor of an event without a cookie: a hash of the event's own id, as text. */
+IdHash
+session_visitor(int64 creator_id, const pg_uuid_t *event_id)
+{
+	static const char digits[] = "0123456789abcdef";
+	char		text[36];
+	char	   *p = text;
+
+	for (int i = 0; i < UUID_LEN; i++)
+	{
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*p++ = '-';
+		*p++ = digits[event_id->data[i] >> 4];
+		*p++ = digits[event_id->data[i] & 0x0f];
+	}
+	return visitor_hash(creator_id, (Slice) {text, sizeof(text)});
 }

@@ -96,12 +96,16 @@ extern bool event_key_take(int64 creator_id, Slice source, const char *stored_ke
 						   TimestampTz received_at, KnownKey *known);
 extern void event_key_give_back(int64 creator_id, Slice source, const char *stored_key);
 extern void event_key_revise(int64 creator_id, Slice source, const char *stored_key,
-							 int64 revision, const EventDigest *digest);
+							 int64 revision, const EventDigest *digest,
+							 const pg_uuid_t *event_id);
+extern bool event_key_had(int64 creator_id, Slice source, const char *stored_key,
+						  int64 revision, const EventDigest *digest, Slice content);
 
 extern bool event_park(int64 creator_id, Slice source, const char *stored_key, Slice kind,
 					   const char *reason, Jsonb *event, Slice content,
 					   pg_uuid_t *parked_id);
 
 extern IdHash visitor_hash(int64 creator_id, Slice value);
+extern IdHash session_visitor(int64 creator_id, const pg_uuid_t *event_id);
 
 #endif							/* BIOLINK_EVENT_STORE_H */

@@ -80,6 +80,23 @@ json_text(JsonObject *object, const char *key, size_t max_bytes, Slice *value)
 	return value->len > 0;
 }
 
+/* json_text_if reads a text of any length; false, with an empty one, when the value is there and no text. */
+bool
+json_text_if(JsonObject *object, const char *key, Slice *value)
+{
+	JsonbValue	buffer;
+	JsonbValue *found = find_value(object, key, &buffer);
+
+	*value = NO_SLICE;
+	if (found == NULL)
+		return true;
+	if (found->type != jbvString)
+		return false;
+	value->data = found->val.string.val;
+	value->len = (size_t) found->val.string.len;
+	return true;
+}
+
 /* slice_cut cuts a text that is too long at the end of a character. */
 Slice
 slice_cut(Slice text, size_t max_bytes)
@@ -184,6 +201,11 @@ json_time(JsonObject *object, const char *key, TimestampTz *value)
 				 errmsg("key \"%s\" of the %s must be a time", key, object->what),
 				 errdetail("It is \"%.*s\".", (int) text.len, text.data),
 				 errhint("Write it as in RFC 3339, with an offset: 2026-03-01T12:34:56.789+01:00.")));
+	if (unix_microseconds < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("key \"%s\" of the %s is before 1970", key, object->what),
+				 errdetail("It is \"%.*s\".", (int) text.len, text.data)));
 	*value = unix_microseconds - UNIX_EPOCH_OFFSET_SECS * USECS_PER_SEC;
 	return true;
 }

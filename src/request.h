@@ -27,6 +27,7 @@ typedef struct JsonObject
 
 extern void json_object_open(JsonObject *object, Jsonb *jsonb, const char *what);
 extern bool json_text(JsonObject *object, const char *key, size_t max_bytes, Slice *value);
+extern bool json_text_if(JsonObject *object, const char *key, Slice *value);
 extern Slice slice_cut(Slice text, size_t max_bytes);
 extern bool json_text_cut(JsonObject *object, const char *key, size_t max_bytes, Slice *value);
 extern Slice json_required_text(JsonObject *object, const char *key, size_t max_bytes);

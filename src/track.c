@@ -25,6 +25,7 @@
 #include "house.h"
 #include "request.h"
 #include "token.h"
+#include "tracking.h"
 
 #include "access/htup_details.h"
 #include "funcapi.h"
@@ -34,13 +35,16 @@
 
 #define MAX_NAME_BYTES		200
 
+/* The greatest whole number that every JSON reader keeps exactly; sums of many stay within int8. */
+#define MAX_AMOUNT			((INT64CONST(1) << 53) - 1)
+
 PG_FUNCTION_INFO_V1(track);
 PG_FUNCTION_INFO_V1(park_event);
 
 /* Keys of an event that have a meaning of their own; others go to context. */
 static const char *const event_keys[] = {
 	"kind", "source", "key", "occurred_at", "sent_at", "revision", "token",
-	"click_id", "visitor", "identifiers", "consent", "order_id", "order_type",
+	"click_id", "visitor", "url", "identifiers", "consent", "order_id", "order_type",
 	"subscription_id", "payment", "amount", "currency", "offer_id", "link_id",
 	"goal", "test", "context"
 };
@@ -67,6 +71,10 @@ typedef struct TrackedEvent
 	Slice		token;
 	Slice		click_id;
 	Slice		visitor;
+	Slice		url;
+	bool		token_from_url;
+	bool		is_touch;		/* a visit or click that was seen elsewhere */
+	bool		malformed;		/* a token, click id, visitor or url of a wrong type */
 	Slice		content;		/* canonical text, for the digest */
 	EventDigest digest;
 } TrackedEvent;
@@ -93,6 +101,12 @@ static SavedPlan sale_plan = SAVED_PLAN(
 	" JOIN biolink.ledger AS l ON l.creator_id OPERATOR(pg_catalog.=) r.creator_id AND l.event_id OPERATOR(pg_catalog.=) r.event_id"
 	" WHERE r.creator_id OPERATOR(pg_catalog.=) $1 AND r.ref OPERATOR(pg_catalog.=) $2",
 	"lt");
+
+static SavedPlan known_order_plan = SAVED_PLAN(
+	"SELECT e.merged, COALESCE(e.payment, 'paid') OPERATOR(pg_catalog.=) 'paid', e.order_id, e.currency FROM biolink.event AS e"
+	" WHERE e.creator_id OPERATOR(pg_catalog.=) $1 AND e.event_id OPERATOR(pg_catalog.=) $2"
+	" AND e.occurred_at OPERATOR(pg_catalog.>=) $3 AND e.occurred_at OPERATOR(pg_catalog.<) $4",
+	"luzz");
 
 static SavedPlan ledger_plan = SAVED_PLAN(
 	"INSERT INTO biolink.ledger (creator_id, entry_id, event_id, order_id, kind, amount, currency, occurred_at, received_at, is_test)"
@@ -230,9 +244,11 @@ read_event(Jsonb *jsonb, TrackedEvent *event)
 	json_time(object, "sent_at", &sent_at);
 	if (!json_int64(object, "revision", 0, PG_INT64_MAX, &event->revision))
 		event->revision = 0;
-	json_text(object, "token", ANY_LENGTH, &event->token);
-	json_text(object, "click_id", ANY_LENGTH, &event->click_id);
-	json_text(object, "visitor", ANY_LENGTH, &event->visitor);
+	/* evidence of a wrong type is as good as malformed: it must not cost the order */
+	event->malformed |= !json_text_if(object, "token", &event->token);
+	event->malformed |= !json_text_if(object, "click_id", &event->click_id);
+	event->malformed |= !json_text_if(object, "visitor", &event->visitor);
+	event->malformed |= !json_text_if(object, "url", &event->url);
 	json_present(object, "identifiers");
 	row->measurement_denied = json_measurement_denied(object);
 	json_text(object, "order_id", MAX_NAME_BYTES, &row->order_id);
@@ -240,7 +256,7 @@ read_event(Jsonb *jsonb, TrackedEvent *event)
 	one_of(row->order_type, "order_type", order_types, lengthof(order_types), "new, repeat, renewal");
 	json_text(object, "payment", MAX_NAME_BYTES, &row->payment);
 	one_of(row->payment, "payment", payments, lengthof(payments), "pending, paid, failed");
-	row->has_amount = json_int64(object, "amount", 0, PG_INT64_MAX, &row->amount);
+	row->has_amount = json_int64(object, "amount", 0, MAX_AMOUNT, &row->amount);
 	if (json_text(object, "currency", MAX_NAME_BYTES, &row->currency) && !valid_currency(row->currency))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -261,7 +277,7 @@ read_event(Jsonb *jsonb, TrackedEvent *event)
 			missing(event, "order_id");
 		if (!row->has_amount)
 			missing(event, "amount");
-		if (row->currency.len == 0)
+		if (is_order && row->currency.len == 0)
 			missing(event, "currency");
 		if (is_adjustment && row->amount == 0)
 			ereport(ERROR,
@@ -269,6 +285,14 @@ read_event(Jsonb *jsonb, TrackedEvent *event)
 					 errmsg("key \"amount\" of the event must be positive"),
 					 errdetail("What an event of kind \"%.*s\" takes or gives is said by its kind, not by a sign.",
 							   (int) row->kind.len, row->kind.data)));
+	}
+
+	event->is_touch = slice_is(row->kind, "visit") || slice_is(row->kind, "click");
+	if (event->is_touch)
+	{
+		row->channel = SLICE_OF("direct");
+		row->medium = SLICE_OF("none");
+		row->channel_evidence = SLICE_OF("direct");
 	}
 
 	if (is_adjustment)
@@ -287,6 +311,38 @@ read_event(Jsonb *jsonb, TrackedEvent *event)
 		event->effect = EFFECT_RECORD;
 }
 
+/*
+ * read_url takes from the landing URL what it says of where the visitor comes
+ * from and, where no token was sent, the token it carries.
+ */
+static void
+read_url(TrackedEvent *event)
+{
+	UrlParts	parts;
+	UrlParam	param;
+	ChannelInput input = {0};
+
+	if (!url_reference_split(event->url.data, event->url.len, &parts))
+		return;
+	if (event->token.len == 0 && url_find_param(parts.query, "bl", &param) && param.value.len > 0)
+	{
+		event->token = param.value;
+		event->token_from_url = true;
+	}
+	event->row.utm = tracking_params(parts.query, &input);
+	if (event->is_touch)
+	{
+		ChannelResult *result = palloc(sizeof(ChannelResult));
+
+		channel_resolve(&input, result);
+		event->row.channel = SLICE_OF(result->channel);
+		event->row.medium = SLICE_OF(result->medium);
+		event->row.channel_evidence = SLICE_OF(result->evidence);
+		if (result->platform != NULL)
+			event->row.platform = SLICE_OF(result->platform);
+	}
+}
+
 /* find_touch works out which click or visit the event names, and its own visitor. */
 static void
 find_touch(TrackedEvent *event)
@@ -294,6 +350,12 @@ find_touch(TrackedEvent *event)
 	EventRow   *row = &event->row;
 	pg_uuid_t	given;
 	bool		has_given = false;
+
+	if (event->malformed)
+		row->token_reason = SLICE_OF("malformed");
+
+	if (event->url.len > 0)
+		read_url(event);
 
 	if (event->click_id.len > 0)
 	{
@@ -308,7 +370,11 @@ find_touch(TrackedEvent *event)
 
 		token_judge(event->token.data, event->token.len, "", 0, row->occurred_at, &verdict);
 		if (!verdict.genuine)
-			row->token_reason = SLICE_OF(verdict.reason);
+		{
+			/* a parameter of somebody else's may bear that name */
+			if (!event->token_from_url || strcmp(verdict.reason, "malformed") != 0)
+				row->token_reason = SLICE_OF(verdict.reason);
+		}
 		else if (verdict.fields.creator_id != row->creator_id)
 			row->token_reason = SLICE_OF("other_creator");
 		else
@@ -332,6 +398,11 @@ find_touch(TrackedEvent *event)
 	if (event->visitor.len > 0 && !row->measurement_denied)
 	{
 		row->visitor = visitor_hash(row->creator_id, event->visitor);
+		row->has_visitor = true;
+	}
+	else if (event->is_touch)
+	{
+		row->visitor = session_visitor(row->creator_id, &row->event_id);
 		row->has_visitor = true;
 	}
 }
@@ -416,31 +487,121 @@ record(TrackedEvent *event, const char *status, const char *detail, TrackAnswer 
 	answer->detail = detail;
 }
 
+/* difference tells why an order is not the sale that is known under its order_id; NULL when it is. */
+static const char *
+difference(const EventRow *row, const KnownSale *sale)
+{
+	if (sale->amount != row->amount || strncmp(sale->currency, row->currency.data, 3) != 0)
+		return "order_differs";
+	if (sale->is_test != row->is_test)
+		return "test_differs";
+	return NULL;
+}
+
+/* open_sale claims the order_id for this event; false, with the sale, when it is taken. */
+static bool
+open_sale(const EventRow *row, KnownSale *sale)
+{
+	Datum		values[4] = {
+		Int64GetDatum(row->creator_id),
+		text_datum(row->order_id),
+		UUIDPGetDatum(&row->event_id),
+		TimestampTzGetDatum(row->received_at)
+	};
+
+	if (plan_execute(&order_ref_plan, values, NULL) > 0)
+		return true;
+	if (!known_sale(row, sale))
+		elog(ERROR, "order \"%.*s\" has no ledger row", (int) row->order_id.len, row->order_id.data);
+	return false;
+}
+
 /*
- * revise takes a higher revision of an order: the ledger gets what the new
- * amount differs by, and the older version stays as it was.
+ * revise takes a higher revision of an order under its key.  Of a sale the
+ * ledger gets what the new amount differs by; an order that had not been paid
+ * becomes a sale when it now is.  The older version stays as it was.
  */
 static void
-revise(TrackedEvent *event, TrackAnswer *answer)
+revise(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 {
 	EventRow   *row = &event->row;
+	TimestampTz known_at = uuidv7_time(&known->event_id);
+	Datum		values[4] = {
+		Int64GetDatum(row->creator_id),
+		UUIDPGetDatum(&known->event_id),
+		TimestampTzGetDatum(known_at),
+		TimestampTzGetDatum(known_at + 1000)
+	};
+	HeapTuple	tuple;
+	TupleDesc	descriptor;
+	bool		isnull;
+	bool		merged;
+	bool		paid;
+	char	   *order_id;
+	char	   *currency;
 	KnownSale	sale;
+	const char *conflict;
 
-	if (!known_sale(row, &sale) || strncmp(sale.currency, row->currency.data, 3) != 0)
+	if (plan_execute(&known_order_plan, values, NULL) == 0)
 	{
+		park(event, "key_reused", answer);
+		return;
+	}
+	tuple = SPI_tuptable->vals[0];
+	descriptor = SPI_tuptable->tupdesc;
+	merged = DatumGetBool(SPI_getbinval(tuple, descriptor, 1, &isnull));
+	paid = DatumGetBool(SPI_getbinval(tuple, descriptor, 2, &isnull));
+	order_id = TextDatumGetCString(SPI_getbinval(tuple, descriptor, 3, &isnull));
+	currency = TextDatumGetCString(SPI_getbinval(tuple, descriptor, 4, &isnull));
+
+	if (!slice_is(row->order_id, order_id) || merged)
+		/* another order, or one whose money hangs on another key */
+		park(event, "key_reused", answer);
+	else if (!slice_is(row->currency, currency))
 		park(event, "currency_mismatch", answer);
-		return;
-	}
-	if (sale.is_test != row->is_test)
+	else if (paid && event->effect != EFFECT_SALE)
+		/* a sale is undone by a refund, not by being unpaid again */
+		park(event, "key_reused", answer);
+	else if (paid)
 	{
-		park(event, "test_differs", answer);
-		return;
+		if (!known_sale(row, &sale))
+			elog(ERROR, "order \"%s\" has no ledger row", order_id);
+		if (sale.is_test != row->is_test)
+		{
+			park(event, "test_differs", answer);
+			return;
+		}
+		event_key_revise(row->creator_id, row->source, event->stored_key, event->revision,
+						 &event->digest, &known->event_id);
+		record(event, "updated", NULL, answer);
+		if (row->amount != sale.amount)
+			book(row, "revision", row->amount - sale.amount);
+		queue(row, &sale.conversion_id, "updated");
 	}
-	event_key_revise(row->creator_id, row->source, event->stored_key, event->revision, &event->digest);
-	record(event, "updated", NULL, answer);
-	if (row->amount != sale.amount)
-		book(row, "revision", row->amount - sale.amount);
-	queue(row, &sale.conversion_id, "updated");
+	else if (event->effect != EFFECT_SALE)
+	{
+		event_key_revise(row->creator_id, row->source, event->stored_key, event->revision,
+						 &event->digest, &known->event_id);
+		record(event, "updated", "no money is booked until the order is paid", answer);
+	}
+	else if (open_sale(row, &sale))
+	{
+		event_key_revise(row->creator_id, row->source, event->stored_key, event->revision,
+						 &event->digest, &row->event_id);
+		record(event, "updated", NULL, answer);
+		book(row, "order", row->amount);
+		queue(row, &row->event_id, "arrived");
+	}
+	else if ((conflict = difference(row, &sale)) != NULL)
+		park(event, conflict, answer);
+	else
+	{
+		event_key_revise(row->creator_id, row->source, event->stored_key, event->revision,
+						 &event->digest, &row->event_id);
+		row->merged = true;
+		record(event, "merged", "the order is known under another key", answer);
+		queue(row, &sale.conversion_id, "merged");
+	}
 }
 
 /* answer_known answers an event whose key was seen before. */
@@ -448,24 +609,23 @@ static void
 answer_known(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 {
 	EventRow   *row = &event->row;
-	KnownSale	sale;
 
 	if (known->same_content)
 	{
 		answer->status = "duplicate";
 		answer->event_id = known->event_id;
 	}
-	else if (event->revision < known->revision)
+	else if (slice_is(row->kind, "order") && slice_is(row->kind, known->kind) &&
+			 event->revision > known->revision)
+		revise(event, known, answer);
+	else if (event->revision < known->revision &&
+			 event_key_had(row->creator_id, row->source, event->stored_key,
+						   event->revision, &event->digest, event->content))
 	{
 		answer->status = "duplicate";
 		answer->event_id = known->event_id;
 		answer->detail = "a higher revision is known";
 	}
-	else if (event->revision > known->revision && event->effect == EFFECT_SALE &&
-			 slice_is(row->kind, known->kind) &&
-			 known_sale(row, &sale) &&
-			 memcmp(&sale.conversion_id, &known->event_id, sizeof(pg_uuid_t)) == 0)
-		revise(event, answer);
 	else
 		park(event, "key_reused", answer);
 }
@@ -476,27 +636,16 @@ take_sale(TrackedEvent *event, TrackAnswer *answer)
 {
 	EventRow   *row = &event->row;
 	KnownSale	sale;
-	Datum		values[4] = {
-		Int64GetDatum(row->creator_id),
-		text_datum(row->order_id),
-		UUIDPGetDatum(&row->event_id),
-		TimestampTzGetDatum(row->received_at)
-	};
+	const char *conflict;
 
-	if (plan_execute(&order_ref_plan, values, NULL) > 0)
+	if (open_sale(row, &sale))
 	{
 		record(event, "inserted", NULL, answer);
 		book(row, "order", row->amount);
 		queue(row, &row->event_id, "arrived");
-		return;
 	}
-
-	if (!known_sale(row, &sale))
-		elog(ERROR, "order \"%.*s\" has no ledger row", (int) row->order_id.len, row->order_id.data);
-	if (sale.amount != row->amount || strncmp(sale.currency, row->currency.data, 3) != 0)
-		take_back(event, "order_differs", answer);
-	else if (sale.is_test != row->is_test)
-		take_back(event, "test_differs", answer);
+	else if ((conflict = difference(row, &sale)) != NULL)
+		take_back(event, conflict, answer);
 	else
 	{
 		row->merged = true;
@@ -515,6 +664,8 @@ take_adjustment(TrackedEvent *event, TrackAnswer *answer)
 
 	if (known_sale(row, &sale))
 	{
+		if (row->currency.len == 0)
+			row->currency = SLICE_OF(sale.currency);
 		if (strncmp(sale.currency, row->currency.data, 3) != 0)
 		{
 			take_back(event, "currency_mismatch", answer);
@@ -526,6 +677,12 @@ take_adjustment(TrackedEvent *event, TrackAnswer *answer)
 			return;
 		}
 	}
+	else if (row->currency.len == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("key \"currency\" of the event is missing"),
+				 errdetail("Order \"%.*s\" is not known yet, so its currency is not either.",
+						   (int) row->order_id.len, row->order_id.data)));
 	record(event, "inserted", NULL, answer);
 	book(row, pnstrdup(row->kind.data, row->kind.len), won ? row->amount : -row->amount);
 }

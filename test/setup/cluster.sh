@@ -182,11 +182,15 @@ setup_begin()
 	# an outer make's variables are not for the inner ones
 	unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL LANGUAGE
 	PG_CONFIG=$found
+	# LANG too: PostgreSQL's Perl modules take LC_ALL away
+	for name in ${!LC_@}; do
+		unset "$name"
+	done
+	export LC_ALL=C
 	if locale -a 2>/dev/null | grep -qix 'C\.utf-\?8'; then
-		export LC_ALL=C.UTF-8
-	else
-		export LC_ALL=C
+		LC_ALL=C.UTF-8
 	fi
+	export LANG=$LC_ALL
 	umask 022
 
 	trap setup_at_exit EXIT
@@ -196,7 +200,12 @@ setup_begin()
 
 	setup_user
 	if [ -n "${WORK_DIR:-}" ]; then
-		setup_make_dir "$WORK_DIR" || setup_die "cannot use WORK_DIR=$WORK_DIR"
+		if [ -n "$(ls -A "$WORK_DIR" 2>/dev/null)" ] && [ ! -e "$WORK_DIR/.biolink_work" ]; then
+			setup_die "$WORK_DIR is not empty and was not made here; it is left alone"
+		fi
+		if ! setup_make_dir "$WORK_DIR" || ! touch "$WORK_DIR/.biolink_work"; then
+			setup_die "cannot use WORK_DIR=$WORK_DIR"
+		fi
 		WORK=$(cd "$WORK_DIR" && pwd -P)
 		as_user test -x "$WORK" ||
 			setup_die "user $CLUSTER_USER cannot reach WORK_DIR=$WORK_DIR; choose one in /var/tmp, say"
@@ -245,9 +254,11 @@ setup_tree()
 # makes PG_CONFIG and PATH mean the copy.
 setup_installation()
 {
-	local kind from to=$WORK/installation original=$PG_CONFIG
+	local kind from to=$WORK/installation original=$PG_CONFIG which
 
-	if [ ! -e "$to/complete" ]; then
+	which="$original: $("$original" --version)"
+	if [ "$(cat "$to/copy_of" 2>/dev/null)" != "$which" ]; then
+		rm -rf "$to"
 		for kind in bindir pkglibdir sharedir; do
 			from=$("$original" --$kind)
 			mkdir -p "$to$from"
@@ -268,7 +279,7 @@ setup_installation()
 		if [ "$(id -u)" -eq 0 ]; then
 			chown -hR "$CLUSTER_USER:" "$to"
 		fi
-		: > "$to/complete"
+		printf '%s\n' "$which" > "$to/copy_of"
 	fi
 	PG_CONFIG=$to$("$original" --bindir)/pg_config
 	for kind in pkglibdir sharedir; do

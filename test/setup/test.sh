@@ -147,6 +147,9 @@ main()
 
 	setup_all
 	mkdir -p "$WORK/logs"
+	# in a kept working directory there may be one of before
+	cluster_stop "$WORK/cluster" immediate
+	rm -rf "$WORK/cluster"
 	cluster_start_test "$WORK/cluster"
 	for suite in $SUITES; do
 		setup_say "$suite"

@@ -1,4 +1,5 @@
 -- From clicks and orders to credit: paths, reasons, models, and the numbers an analyst reads.
+\set SHOW_CONTEXT never
 CREATE ROLE regress_app; GRANT biolink_app TO regress_app;
 CREATE ROLE regress_admin; GRANT biolink_admin TO regress_admin;
 CREATE ROLE regress_analyst; GRANT biolink_analyst TO regress_analyst;
@@ -138,6 +139,31 @@ SELECT md5(string_agg(p::text, '' ORDER BY p.conversion_id, p.position)) AS befo
 CALL biolink.run_job('attribute');
 SELECT md5(string_agg(p::text, '' ORDER BY p.conversion_id, p.position)) = :'before' AS unchanged FROM biolink.touch_path AS p WHERE p.creator_id = 7201;
 SELECT count(*) FROM biolink.attribution_queue WHERE creator_id = 7201;
+
+-- the lookback is 720 hours whatever the caller's time zone does with its clocks: 2026-03-08 has 23 hours in New York
+RESET ROLE;
+SET ROLE regress_app;
+SELECT c.status FROM biolink.click(7201, 'a', jsonb_build_object('user_agent', :'ff', 'visitor', 'clock', 'occurred_at', '2026-02-20T12:00:00Z')) AS c;
+SELECT t.status FROM biolink.track(7201, '{"kind": "order", "source": "shop", "key": "clock", "order_id": "clock", "amount": 5, "currency": "EUR", "visitor": "clock", "occurred_at": "2026-03-22T11:30:00Z"}') AS t;
+SELECT t.status FROM biolink.track(7201, '{"kind": "order", "source": "shop", "key": "clock2", "order_id": "clock2", "amount": 5, "currency": "EUR", "visitor": "clock", "occurred_at": "2026-03-22T12:00:00.000001Z"}') AS t;
+RESET ROLE;
+SET ROLE regress_admin;
+SET TimeZone = 'America/New_York';
+CALL biolink.run_job('attribute');
+RESET TimeZone;
+SELECT c.order_id, c.touches, c.reason FROM biolink.conversion AS c WHERE c.creator_id = 7201 AND c.order_id LIKE 'clock%' ORDER BY c.order_id;
+
+-- a visit or click that was seen elsewhere and is told by track() is a touch like any other
+RESET ROLE;
+SET ROLE regress_app;
+SELECT t.status FROM biolink.track(7201, '{"kind": "click", "source": "edge", "key": "e1", "visitor": "edge", "link_id": 42, "url": "https://x.example/?utm_source=Pinterest", "occurred_at": "2026-03-20T10:00:00Z"}') AS t;
+SELECT t.event_id AS told FROM biolink.track(7201, '{"kind": "visit", "source": "edge", "key": "e2", "occurred_at": "2026-03-20T11:00:00Z"}') AS t \gset
+SELECT t.status FROM biolink.track(7201, '{"kind": "order", "source": "shop", "key": "edge", "order_id": "edge", "amount": 5, "currency": "EUR", "visitor": "edge", "occurred_at": "2026-03-21T10:00:00Z"}') AS t;
+SELECT t.status FROM biolink.track(7201, jsonb_build_object('kind', 'order', 'source', 'shop', 'key', 'edge2', 'order_id', 'edge2', 'amount', 5, 'currency', 'EUR', 'click_id', :'told', 'occurred_at', '2026-03-21T10:00:00Z')) AS t;
+RESET ROLE;
+SET ROLE regress_admin;
+CALL biolink.run_job('attribute');
+SELECT c.order_id, p.kind, p.channel, p.evidence, p.link_id FROM biolink.conversion AS c JOIN biolink.touch_path AS p USING (creator_id, conversion_id) WHERE c.creator_id = 7201 AND c.order_id LIKE 'edge%' ORDER BY c.order_id;
 
 -- jobs
 CALL biolink.run_job('dance');

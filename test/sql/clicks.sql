@@ -1,3 +1,4 @@
+\set SHOW_CONTEXT never
 -- Pages and clicks, as the application role calls them.
 CREATE ROLE regress_app; GRANT biolink_app TO regress_app;
 CREATE ROLE regress_admin; GRANT biolink_admin TO regress_admin;

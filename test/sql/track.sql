@@ -43,6 +43,32 @@ SELECT e.order_id, e.kind, e.goal, e.payment, e.merged, e.context FROM biolink.e
 SELECT k.source, regexp_replace(k.key, '[0-9a-f]{32}', '<hash>') AS key, k.kind, k.revision, length(k.digest) FROM biolink.event_key AS k WHERE k.creator_id = 7101 ORDER BY k.received_at LIMIT 3;
 SELECT regexp_replace(k.key, '[0-9a-f]{32}', '<hash>') AS key FROM biolink.event_key AS k WHERE k.creator_id = 7101 AND k.key LIKE 'hash:%';
 
+-- revisions: what a key held before is known again, a refund under an order's key is none, an unpaid order becomes a sale
+CREATE TEMPORARY TABLE revised (n int, event jsonb);
+INSERT INTO revised VALUES
+	(1, '{"kind": "order", "key": "v1", "order_id": "R", "amount": 100, "currency": "EUR"}'),
+	(2, '{"kind": "order", "key": "v1", "order_id": "R", "amount": 120, "currency": "EUR", "revision": 5}'),
+	(3, '{"kind": "order", "key": "v1", "order_id": "R", "amount": 100, "currency": "EUR"}'),
+	(4, '{"kind": "order", "key": "v1", "order_id": "R", "amount": 110, "currency": "EUR", "revision": 3}'),
+	(5, '{"kind": "refund", "key": "v1", "order_id": "R", "amount": 10, "currency": "EUR"}'),
+	(6, '{"kind": "order", "key": "v1", "order_id": "S", "amount": 120, "currency": "EUR", "revision": 6}'),
+	(7, '{"kind": "order", "key": "v1", "order_id": "R", "amount": 120, "currency": "EUR", "revision": 6, "payment": "failed"}'),
+	(8, '{"kind": "order", "key": "v2", "order_id": "P", "amount": 50, "currency": "EUR", "payment": "pending"}'),
+	(9, '{"kind": "order", "key": "v2", "order_id": "P", "amount": 60, "currency": "EUR", "payment": "pending", "revision": 1}'),
+	(10, '{"kind": "order", "key": "v2", "order_id": "P", "amount": 60, "currency": "EUR", "payment": "paid", "revision": 2}'),
+	(11, '{"kind": "order", "key": "v2", "order_id": "P", "amount": 55, "currency": "EUR", "payment": "paid", "revision": 3}'),
+	(12, '{"kind": "order", "key": "v2", "order_id": "P", "amount": 50, "currency": "EUR", "payment": "pending"}'),
+	(13, '{"kind": "order", "key": "v3", "order_id": "Q", "amount": 50, "currency": "EUR", "payment": "pending"}'),
+	(14, '{"kind": "order", "key": "v4", "order_id": "Q", "amount": 50, "currency": "EUR"}'),
+	(15, '{"kind": "order", "key": "v3", "order_id": "Q", "amount": 50, "currency": "EUR", "revision": 1}'),
+	(16, '{"kind": "order", "key": "v3", "order_id": "Q", "amount": 40, "currency": "EUR", "revision": 2}'),
+	(17, '{"kind": "refund", "key": "v5", "order_id": "Q", "amount": 20}'),
+	(18, '{"kind": "order", "key": "v6", "order_id": "T", "amount": 7, "currency": "EUR", "token": 5, "click_id": {}, "visitor": [1], "url": true}');
+SELECT s.n, t.status, t.detail FROM revised AS s CROSS JOIN LATERAL biolink.track(7101, '{"source": "revised", "occurred_at": "2026-03-02T10:00:00Z"}' || s.event) AS t ORDER BY s.n;
+SELECT l.order_id, l.kind, l.amount, l.currency FROM biolink.ledger AS l WHERE l.creator_id = 7101 AND l.order_id IN ('P', 'Q', 'R', 'S', 'T') ORDER BY l.order_id, l.received_at;
+SELECT e.token_reason, e.click_id, e.visitor FROM biolink.event AS e WHERE e.creator_id = 7101 AND e.order_id = 'T';
+SELECT * FROM biolink.track(7101, '{"kind": "refund", "source": "revised", "key": "v7", "order_id": "unknown", "amount": 20}');
+
 -- the first answer comes back
 SELECT a.event_id = b.event_id AS same FROM biolink.track(7101, (SELECT event FROM sent WHERE n = 24)) AS a, biolink.track(7101, (SELECT event FROM sent WHERE n = 24)) AS b;
 
@@ -69,6 +95,9 @@ INSERT INTO named VALUES
 	('visitor, measurement denied', jsonb_build_object('visitor', 'cookie', 'consent', '{"measurement": "denied"}'::jsonb)),
 	('identifiers are not kept', jsonb_build_object('identifiers', '[{"kind": "email", "value": "jane@shop.example"}]'::jsonb)),
 	('huge token, click id and visitor', jsonb_build_object('token', repeat('A', 100000), 'click_id', repeat('a', 100000), 'visitor', repeat('v', 100000))),
+	('url with the token', jsonb_build_object('url', 'https://shop.example/thanks?a=1&utm_source=ig&bl=' || :'token')),
+	('url with a parameter of that name', jsonb_build_object('url', 'https://shop.example/thanks?bl=blue')),
+	('url with a damaged token', jsonb_build_object('url', 'https://shop.example/thanks?bl=' || overlay(:'token' placing 'AAAA' from 70))),
 	('nothing', '{}');
 SELECT n.name, t.status FROM named AS n
 	CROSS JOIN LATERAL biolink.track(7101, n.event || jsonb_build_object('kind', 'order', 'source', 'named', 'key', n.name, 'order_id', n.name, 'amount', 5, 'currency', 'EUR', 'occurred_at', '2026-03-02T00:00:00Z')) AS t;
@@ -93,6 +122,7 @@ SELECT * FROM biolink.track(7101, '{"kind": "order", "source": "s", "key": "k", 
 SELECT * FROM biolink.track(7101, '{"kind": "refund", "source": "s", "key": "k", "order_id": "x", "amount": 0, "currency": "EUR"}');
 SELECT * FROM biolink.track(7101, '{"kind": "order", "source": "s", "key": "k", "order_id": "x", "amount": 5, "currency": "EUR", "payment": "maybe"}');
 SELECT * FROM biolink.track(7101, '{"kind": "lead", "source": "s", "key": "k", "occurred_at": "infinity"}');
+SELECT * FROM biolink.track(7101, '{"kind": "lead", "source": "s", "key": "k", "occurred_at": "1969-12-31T23:59:59Z"}');
 SELECT * FROM biolink.track(7101, '{"kind": "lead", "source": "s", "key": "k", "link_id": 281474976710656}');
 SELECT * FROM biolink.track(7199, '{"kind": "lead", "source": "s", "key": "k"}');
 SELECT * FROM biolink.track(NULL, '{}');
@@ -122,5 +152,5 @@ UPDATE biolink.event_key SET digest = '' WHERE creator_id = 7101;
 SELECT count(*) FROM biolink.event_default;
 RESET ROLE;
 SELECT rule, ok, failures FROM biolink.integrity_check(7101);
-DROP TABLE sent, named;
+DROP TABLE sent, named, revised;
 DROP ROLE regress_app;
