@@ -388,7 +388,9 @@ class Play:
     def _keys(self, creator, book):
         """Compare the keys that are taken."""
         expected = {name: True for name in book.keys}
-        rows = self.db.dba.rows("SELECT source, key FROM biolink.event_key WHERE creator_id = %d" % creator)
+        # what a key held before a revision stands under a source of its own
+        rows = self.db.dba.rows("SELECT source, key FROM biolink.event_key WHERE creator_id = %d"
+                                " AND source <> 'biolink:revision'" % creator)
         difference("event_key", expected, {(r["source"], r["key"]): True for r in rows}, self._name)
 
     def _parked(self, creator, book):
