@@ -90,7 +90,7 @@ static SavedPlan key_history_plan = SAVED_PLAN(
 	"ltt");
 
 static SavedPlan key_had_plan = SAVED_PLAN(
-	"SELECT k.digest FROM biolink.event_key AS k"
+	"SELECT k.event_id, k.digest FROM biolink.event_key AS k"
 	" WHERE k.creator_id OPERATOR(pg_catalog.=) $1 AND k.source OPERATOR(pg_catalog.=) 'biolink:revision'"
 	" AND k.key OPERATOR(pg_catalog.=) pg_catalog.concat($2, ':', $3, ':', $4)",
 	"lttl");
@@ -434,10 +434,11 @@ event_key_revise(int64 creator_id, Slice source, const char *stored_key,
 	plan_execute(&key_revise_plan, values, NULL);
 }
 
-/* event_key_had tells whether a lower revision was sent with this content before. */
+/* event_key_had tells whether a lower revision was sent with this content before, and what it made. */
 bool
 event_key_had(int64 creator_id, Slice source, const char *stored_key,
-			  int64 revision, const EventDigest *digest, Slice content)
+			  int64 revision, const EventDigest *digest, Slice content,
+			  pg_uuid_t *event_id)
 {
 	Datum		values[4] = {
 		Int64GetDatum(creator_id), slice_datum(source), CStringGetTextDatum(stored_key),
@@ -445,11 +446,17 @@ event_key_had(int64 creator_id, Slice source, const char *stored_key,
 	};
 	bool		isnull;
 
-	return plan_execute(&key_had_plan, values, NULL) > 0 &&
-		digest_matches(creator_id,
-					   DatumGetByteaPP(SPI_getbinval(SPI_tuptable->vals[0],
-													 SPI_tuptable->tupdesc, 1, &isnull)),
-					   digest, content);
+	HeapTuple	tuple;
+	TupleDesc	descriptor;
+
+	if (plan_execute(&key_had_plan, values, NULL) == 0)
+		return false;
+	tuple = SPI_tuptable->vals[0];
+	descriptor = SPI_tuptable->tupdesc;
+	*event_id = *DatumGetUUIDP(SPI_getbinval(tuple, descriptor, 1, &isnull));
+	return digest_matches(creator_id,
+						  DatumGetByteaPP(SPI_getbinval(tuple, descriptor, 2, &isnull)),
+						  digest, content);
 }
 
 /*

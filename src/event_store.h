@@ -99,7 +99,8 @@ extern void event_key_revise(int64 creator_id, Slice source, const char *stored_
 							 int64 revision, const EventDigest *digest,
 							 const pg_uuid_t *event_id);
 extern bool event_key_had(int64 creator_id, Slice source, const char *stored_key,
-						  int64 revision, const EventDigest *digest, Slice content);
+						  int64 revision, const EventDigest *digest, Slice content,
+						  pg_uuid_t *event_id);
 
 extern bool event_park(int64 creator_id, Slice source, const char *stored_key, Slice kind,
 					   const char *reason, Jsonb *event, Slice content,

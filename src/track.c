@@ -620,10 +620,9 @@ answer_known(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 		revise(event, known, answer);
 	else if (event->revision < known->revision &&
 			 event_key_had(row->creator_id, row->source, event->stored_key,
-						   event->revision, &event->digest, event->content))
+						   event->revision, &event->digest, event->content, &answer->event_id))
 	{
 		answer->status = "duplicate";
-		answer->event_id = known->event_id;
 		answer->detail = "a higher revision is known";
 	}
 	else

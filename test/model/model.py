@@ -529,12 +529,25 @@ class Book:
             self._book(event, "revision", event.amount - order.amount)
             order.amount = event.amount
             order.events.append(event)
+        elif paid and event.order_id in self.orders:
+            # paid under this key at last, but another one told of it first
+            order = self.orders[event.order_id]
+            if (order.amount, order.currency) != (event.amount, event.currency):
+                return self._park(body, "order_differs" if order.is_test == event.is_test else
+                                  ("order_differs", "test_differs"))
+            if order.is_test != event.is_test:
+                return self._park(body, "test_differs")
+            event.merged = True
+            order.events.append(event)
+            known.event = event
         elif paid:
             known.order = self._open_order(event)
             self._book(event, ("order", "revision"), event.amount)
         self._store(event)
         known.contents[content] = new_id
         known.revision = revision
+        if event.merged:
+            return Answer("merged", {new_id}, made=True)
         return Answer("updated", {new_id, known.event.event_id}, made=True)
 
     def reject(self, body):
