@@ -102,6 +102,10 @@ BEGIN
 			FROM events AS e
 			WHERE e.context IS NOT NULL AND biolink.mask_identifiers(e.context) <> e.context
 		UNION ALL
+		SELECT 'privacy', 'raw email address or phone number in a user agent or referrer', jsonb_build_object('creator_id', t.creator_id, 'text_id', t.text_id)
+			FROM biolink.repeated_text AS t
+			WHERE (only_creator IS NULL OR t.creator_id = only_creator) AND biolink.mask_identifiers(to_jsonb(t.value)) <> to_jsonb(t.value)
+		UNION ALL
 		SELECT 'privacy', 'raw email address or phone number in a parked event', jsonb_build_object('creator_id', p.creator_id, 'parked_id', p.parked_id)
 			FROM biolink.event_parked AS p
 			WHERE (only_creator IS NULL OR p.creator_id = only_creator) AND biolink.mask_identifiers(p.event) <> p.event

@@ -213,6 +213,14 @@ read_request(Jsonb *jsonb, Request *request, EventRow *row)
 
 	prefetch = read_headers(request, &row->user_agent);
 	agent_classify(row->user_agent.data, row->user_agent.len, &request->agent);
+	if (row->user_agent.len > 0)
+	{
+		/* robots like to name who runs them */
+		size_t		len;
+		char	   *masked = text_masked(row->user_agent, &len);
+
+		row->user_agent = (Slice) {masked, len};
+	}
 	row->is_bot = request->agent.is_bot;
 	row->bot_reason = constant(request->agent.reason);
 	if (!row->is_bot && (slice_is(method, "HEAD") || slice_is(method, "head")))

@@ -71,8 +71,10 @@ domain_length(const char *text, size_t len)
 
 /*
  * phone_length gives the length of a phone number at the start of text, or 0:
- * 8 to 15 digits behind a plus sign or 00, or 10 to 15 digits in at least
- * three groups.
+ * 8 to 15 digits behind a plus sign or 00, however they are grouped; or 10 to
+ * 15 digits in three groups or more of 2 to 5, set apart by spaces, hyphens,
+ * slashes and brackets.  Set apart by dots only 3, 3 and 4 digits are one:
+ * versions and network addresses look like all else.
  */
 static size_t
 phone_length(const char *text, size_t len)
@@ -81,8 +83,13 @@ phone_length(const char *text, size_t len)
 	size_t		end = 0;
 	int			digits = 0;
 	int			groups = 0;
+	int			group = 0;		/* digits of the current group */
+	int			separators = 0; /* characters since the last digit */
+	bool		dotted = false;
+	bool		other = false;
+	bool		odd = false;	/* a group of 1 digit, or of more than 5 */
+	bool		as_in_america = true;	/* 3, 3 and 4 */
 	bool		international;
-	bool		in_group = false;
 
 	international = len > 0 && text[0] == '+';
 	if (international)
@@ -90,33 +97,46 @@ phone_length(const char *text, size_t len)
 	else if (len > 2 && text[0] == '0' && text[1] == '0' && is_digit(text[2]))
 		international = true;
 
-	for (; i < len; i++)
+	for (; i <= len; i++)
 	{
-		if (is_digit(text[i]))
+		char		c = i < len ? text[i] : '\0';
+
+		if (is_digit(c))
 		{
-			digits++;
-			if (!in_group)
+			if (group == 0)
 				groups++;
-			in_group = true;
+			group++;
+			digits++;
+			separators = 0;
 			end = i + 1;
+			continue;
 		}
-		else if (text[i] == ' ' || text[i] == '-' || text[i] == '.' ||
-				 text[i] == '(' || text[i] == ')' || text[i] == '/')
+		if (group > 0)
 		{
-			/* no more than ") " between two groups */
-			if (!in_group && i >= 2 && !is_digit(text[i - 1]) && !is_digit(text[i - 2]) && i > 2)
-				break;
-			in_group = false;
+			odd |= group == 1 || group > 5;
+			as_in_america &= groups <= 3 && group == (groups == 3 ? 4 : 3);
+			group = 0;
 		}
+		if (c == '.')
+			dotted = true;
+		else if (c == ' ' || c == '-' || c == '(' || c == ')' || c == '/')
+			other = true;
 		else
+			break;
+		/* no more than ") " between two groups */
+		if (++separators > 2)
 			break;
 	}
 
-	if (digits > 15 || end == 0)
+	if (digits > 15)
 		return 0;
 	if (international)
 		return digits >= 8 ? end : 0;
-	return digits >= 10 && groups >= 3 ? end : 0;
+	if (digits < 10 || groups < 3)
+		return 0;
+	if (dotted && !other)
+		return as_in_america && groups == 3 ? end : 0;
+	return odd ? 0 : end;
 }
 
 /* looks_like_date tells 2026-03-01... and 01.03.2026..., which are grouped digits too. */

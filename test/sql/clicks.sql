@@ -127,6 +127,10 @@ CREATE TEMPORARY TABLE taken AS SELECT r.name, c.status, c.click_id
 	CROSS JOIN LATERAL biolink.click(7001, 'plain', r.request || '{"user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0"}') AS c;
 SELECT t.name, t.status, e.token_reason, e.visit_id IS NULL AS no_visit FROM taken AS t JOIN biolink.event AS e ON e.event_id = t.click_id ORDER BY t.name;
 
+-- robots name who runs them: not in here
+SELECT c.reason FROM biolink.click(7001, 'plain', '{"user_agent": "Mozilla/5.0 (compatible; ExampleBot/1.2; +https://example.com/bot; jane.doe@example.com)", "referrer": "https://example.com/?u=jane%40example.com"}') AS c;
+SELECT t.value FROM biolink.repeated_text AS t WHERE t.creator_id = 7001 AND t.value ~ 'ExampleBot|example.com.*u=' ORDER BY t.value;
+
 -- a change of a link counts at once, also when it is taken back
 SELECT c.redirect_url FROM biolink.click(7001, 'plain', '{}') AS c;
 UPDATE biolink.link SET url = 'http://new.example/' WHERE creator_id = 7001 AND slug = 'plain';

@@ -143,7 +143,8 @@ SELECT * FROM biolink.park_event(7101, 'log', 'line 1', NULL, '{}');
 SELECT p.reason, p.event FROM biolink.event_parked AS p WHERE p.creator_id = 7101 AND p.source = 'log';
 
 -- masking
-SELECT biolink.mask_identifiers(j) FROM (VALUES ('"mail jane.doe+x@shop.example."'::jsonb), ('{"jane@shop.example": ["+49 (170) 123-4567", "0049 170 1234567", "(650) 555-1212", "order 20260301123456", "2026-03-01 12:34:56+00", "a@b", "@handle", "jane%40shop.example", 5, null, true]}'), ('[]'), ('"1.2.3.4"'), ('"192.168.100.200"')) AS v (j);
+SELECT biolink.mask_identifiers(j) FROM (VALUES ('"mail jane.doe+x@shop.example."'::jsonb), ('{"jane@shop.example": ["+49 (170) 123-4567", "0049 170 1234567", "(650) 555-1212", "order 20260301123456", "2026-03-01 12:34:56+00", "a@b", "@handle", "jane%40shop.example", 5, null, true]}'), ('[]'), ('"1.2.3.4"'), ('"192.168.100.200"'), ('"Chrome/120.0.6099.109 Safari/537.36"'),
+	('"650.555.1212, 650-555-1212, 089/123 45 67-89, 1234-5678-9012, 12 34 56 78 90"'), ('"+1-650-555-1212x3 and 3.14159265358979"'), ('"550e8400-e29b-41d4-a716-446655440000"')) AS v (j);
 
 -- nobody writes to the books but through the calls
 INSERT INTO biolink.ledger (creator_id, entry_id, event_id, order_id, kind, amount, currency, occurred_at) VALUES (7101, biolink.uuid_v7(), biolink.uuid_v7(), 'x', 'order', 5, 'EUR', now());
