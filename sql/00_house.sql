@@ -41,6 +41,17 @@ BEGIN
 					HINT = pg_catalog.format('Find out who made it; then ALTER ROLE %I NOLOGIN NOSUPERUSER NOCREATEROLE NOBYPASSRLS NOREPLICATION, or drop it.', purpose[1]);
 		END IF;
 
+		-- Default privileges of the role would open what it will own; membership of the owner in another role would lend it more rights.
+		IF EXISTS (SELECT FROM pg_catalog.pg_default_acl AS d WHERE d.defaclrole OPERATOR(pg_catalog.=) found_role.oid)
+			OR purpose[1] OPERATOR(pg_catalog.=) 'biolink_owner'
+				AND EXISTS (SELECT FROM pg_catalog.pg_auth_members AS m WHERE m.member OPERATOR(pg_catalog.=) found_role.oid)
+		THEN
+			RAISE EXCEPTION 'role "%" exists already and was prepared', purpose[1]
+				USING ERRCODE = 'insufficient_privilege',
+					DETAIL = 'It has default privileges in this database, or is a member of another role.',
+					HINT = pg_catalog.format('Find out who did so; then ALTER DEFAULT PRIVILEGES FOR ROLE %I ... REVOKE, and revoke its memberships.', purpose[1]);
+		END IF;
+
 		-- A member counts as known when a superuser made it one, without the right to pass the membership on: so a second database of
 		-- the cluster, a restored dump and pg_dumpall work, and whoever prepared the roles does not get in.  The owner has no members at all.
 		SELECT pg_catalog.string_agg(member.rolname, ', ' ORDER BY member.rolname) INTO strangers

@@ -96,6 +96,8 @@ CREATE TABLE biolink.event_default PARTITION OF biolink.event DEFAULT;
 ALTER TABLE biolink.event_default OWNER TO biolink_owner;
 COMMENT ON TABLE biolink.event_default IS 'Events of months that have no partition; the job "maintain" moves them into one.';
 SELECT biolink.prepare_event_leaf('biolink.event_default');
+-- a partition is reached through its parent; should anything ever be granted on one, it shows no row
+ALTER TABLE biolink.event_default ENABLE ROW LEVEL SECURITY;
 
 CREATE TABLE biolink.repeated_text (
 	creator_id pg_catalog.int8 NOT NULL,
@@ -141,7 +143,7 @@ CREATE TABLE biolink.event_parked (
 ALTER TABLE biolink.event_parked OWNER TO biolink_owner;
 COMMENT ON TABLE biolink.event_parked IS 'What could not be taken as it came, with the reason: nothing is lost. The same content is parked once.';
 COMMENT ON COLUMN biolink.event_parked.reason IS 'key_reused, order_differs, test_differs, currency_mismatch, or what the caller of park_event() said.';
-COMMENT ON COLUMN biolink.event_parked.event IS 'The event as it came; values of identifiers left out, texts that look like an email address or phone number masked.';
+COMMENT ON COLUMN biolink.event_parked.event IS 'The event as it came; identifiers, visitor and ip left out, texts that look like an email address or phone number masked.';
 
 CREATE TABLE biolink.order_ref (
 	creator_id pg_catalog.int8 NOT NULL,
@@ -252,7 +254,7 @@ COMMENT ON FUNCTION biolink.track(pg_catalog.int8, pg_catalog.jsonb) IS
 	'Takes a lead, order, refund, dispute or custom event, exactly once by (creator, source, key). Call as SELECT * FROM biolink.track(...). '
 	'status: inserted; duplicate (same key, same content: the first event_id); merged (an order known under another key, same money: evidence added, money not); '
 	'updated (an order''s key with a higher revision: the ledger gets the difference); conflict (same key, other content, or same order, other money, or another currency: parked, detail says why, event_id is the parked_id). '
-	'event: JSON object {kind*, source*, key*, occurred_at, sent_at, revision, token, click_id, visitor, order_id, order_type, subscription_id, payment, amount, currency, offer_id, link_id, goal, test, consent {}, context {}}; amounts are whole minor units. '
+	'event: JSON object {kind*, source*, key*, occurred_at, sent_at, revision, token, click_id, visitor, order_id, order_type, payment, amount, currency, offer_id, link_id, goal, test, consent {}, context {}}; amounts are whole minor units. '
 	'An order needs order_id, amount, currency; a refund, dispute and dispute_won need order_id and a positive amount and currency. A bad token never costs the order: it is recorded with its reason. '
 	'Errors: 22023 for what cannot be taken at all, naming the key; 55000 for key trouble.';
 

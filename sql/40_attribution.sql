@@ -125,6 +125,8 @@ DECLARE
 BEGIN
 	DELETE FROM biolink.conversion_evidence AS v
 		USING unnest(creators, conversions) AS w (creator_id, conversion_id)
+		JOIN biolink.event AS e ON e.creator_id = w.creator_id AND e.event_id = w.conversion_id
+			AND e.occurred_at >= biolink.uuid_v7_time(w.conversion_id) AND e.occurred_at < biolink.uuid_v7_time(w.conversion_id) + '1 millisecond'::interval
 		WHERE v.creator_id = w.creator_id AND v.conversion_id = w.conversion_id;
 
 	-- The accepted events of each conversion: the event of a goal, or every paid event of an order, merged ones and revisions included.
@@ -248,7 +250,7 @@ BEGIN
 		FROM (SELECT p.*, row_number() OVER (PARTITION BY p.creator_id, p.conversion_id ORDER BY p.touched_at DESC, p.click_id DESC) AS from_end
 			FROM unnest(path) AS p) AS t
 		JOIN biolink.creator AS c ON c.creator_id = t.creator_id
-		WHERE t.from_end <= COALESCE((c.settings ->> 'max_touches')::int, 50);
+		WHERE t.from_end <= COALESCE((c.settings ->> 'max_touches')::numeric::int, 50);
 
 	INSERT INTO biolink.conversion
 		SELECT f.creator_id, f.conversion_id, f.order_id, f.kind, f.goal, f.order_type, f.currency, f.converted_at, f.source, f.offer_id, f.is_test, t.touches,
@@ -287,9 +289,26 @@ CREATE VIEW biolink.conversion_money WITH (security_invoker = true) AS
 		FROM biolink.ledger AS l
 		WHERE l.creator_id OPERATOR(pg_catalog.=) c.creator_id AND l.order_id OPERATOR(pg_catalog.=) c.order_id
 			AND l.currency OPERATOR(pg_catalog.=) c.currency AND l.is_test OPERATOR(pg_catalog.=) c.is_test
-	) AS m ON true;
+	) AS m ON true
+	UNION ALL
+	-- Money of the ledger that is of no conversion: of an order that the job has not come to yet, a refund whose order has not come or is
+	-- in another currency. Without it the numbers would not add up to the ledger.
+	SELECT l.creator_id, r.event_id, l.order_id, 'order', 'order', l.currency, pg_catalog.min(l.occurred_at), l.is_test, 0,
+		CASE WHEN pg_catalog.sum(l.amount) OPERATOR(pg_catalog.<) 0 THEN 'over_refunded' ELSE 'no_touch' END,
+		COALESCE(pg_catalog.sum(l.amount) FILTER (WHERE l.kind OPERATOR(pg_catalog.=) ANY ('{order,revision}'::pg_catalog.text[])), 0)::pg_catalog.int8,
+		COALESCE(pg_catalog.sum(OPERATOR(pg_catalog.-) l.amount) FILTER (WHERE l.kind OPERATOR(pg_catalog.<>) ALL ('{order,revision}'::pg_catalog.text[])), 0)::pg_catalog.int8,
+		pg_catalog.sum(l.amount)::pg_catalog.int8
+	FROM biolink.ledger AS l
+	LEFT JOIN biolink.ledger AS s ON s.creator_id OPERATOR(pg_catalog.=) l.creator_id AND s.order_id OPERATOR(pg_catalog.=) l.order_id
+		AND s.kind OPERATOR(pg_catalog.=) 'order'
+	LEFT JOIN biolink.order_ref AS r ON r.creator_id OPERATOR(pg_catalog.=) l.creator_id AND r.ref OPERATOR(pg_catalog.=) l.order_id
+		AND s.currency OPERATOR(pg_catalog.=) l.currency AND s.is_test OPERATOR(pg_catalog.=) l.is_test
+	WHERE NOT EXISTS (SELECT FROM biolink.conversion AS c
+		WHERE c.creator_id OPERATOR(pg_catalog.=) l.creator_id AND c.order_id OPERATOR(pg_catalog.=) l.order_id
+			AND c.currency OPERATOR(pg_catalog.=) l.currency AND c.is_test OPERATOR(pg_catalog.=) l.is_test)
+	GROUP BY l.creator_id, l.order_id, l.currency, l.is_test, r.event_id;
 COMMENT ON VIEW biolink.conversion_money IS
-	'Each conversion with its money from the ledger, tests included: gross (orders and revisions), refunds (refunds and disputes less disputes won), net = gross - refunds, in minor units of currency; goals without money have 1000000 millionths of one conversion and no currency.';
+	'Each conversion with its money from the ledger, tests included: gross (orders and revisions), refunds (refunds and disputes less disputes won), net = gross - refunds, in minor units of currency; goals without money have 1000000 millionths of one conversion and no currency. Money of the ledger that is of no conversion yet has a row too, without touches; conversion_id is NULL where its order has not come.';
 
 CREATE VIEW biolink.attribution WITH (security_invoker = true) AS
 	SELECT c.creator_id, c.conversion_id, c.order_id, c.goal, m.model, p.tier, p.evidence, p.channel, p.medium, p.click_id,

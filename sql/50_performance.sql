@@ -97,7 +97,7 @@ BEGIN
 				WHERE a.creator_id = $1 AND a.model = $6 AND a.%3$I >= $2 AND a.%3$I < $3
 				UNION ALL
 				SELECT m.creator_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-					NULL, m.goal, m.currency, CASE m.touches WHEN 0 THEN 1 ELSE 0 END, CASE m.touches WHEN 0 THEN m.gross ELSE 0 END, m.net, timezone($4, m.converted_at)
+					NULL, m.goal, m.currency, CASE WHEN m.touches = 0 AND m.conversion_id IS NOT NULL THEN 1 ELSE 0 END, CASE m.touches WHEN 0 THEN m.gross ELSE 0 END, m.net, timezone($4, m.converted_at)
 				FROM biolink.conversion_money AS m
 				WHERE m.creator_id = $1 AND m.converted_at >= $2 AND m.converted_at < $3 AND NOT m.is_test AND (m.touches = 0 OR m.net < 0)
 			) AS t

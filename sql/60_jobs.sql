@@ -142,12 +142,19 @@ BEGIN
 	END IF;
 
 	EXECUTE format('CREATE TABLE biolink.%I (LIKE biolink.event INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', leaf);
-	-- What is in the default partition already moves under a lock on that partition alone: inserts into other months go on, those into
-	-- the default wait for lock_timeout at most before we have it.
+	-- What is in the default partition already moves under a lock on that partition, for which we wait no longer than lock_timeout. A row of
+	-- this month that waited for the same lock would fail after it, being routed already: where such rows come in now, inserts have to wait
+	-- before they are routed, on the parent. Months ahead have none, so making partitions ahead keeps nobody waiting.
+	IF month <= now() + interval '1 day'
+		OR EXISTS (SELECT FROM ONLY biolink.event_default AS e WHERE e.occurred_at >= month AND e.occurred_at < month_after)
+	THEN
+		LOCK TABLE ONLY biolink.event IN EXCLUSIVE MODE;
+	END IF;
 	LOCK TABLE ONLY biolink.event_default IN ACCESS EXCLUSIVE MODE;
 	EXECUTE format('WITH stray AS (DELETE FROM ONLY biolink.event_default WHERE occurred_at >= $1 AND occurred_at < $2 RETURNING *)
 		INSERT INTO biolink.%I SELECT * FROM stray', leaf) USING month, month_after;
 	PERFORM biolink.prepare_event_leaf(format('biolink.%I', leaf)::regclass);
+	EXECUTE format('ALTER TABLE biolink.%I ENABLE ROW LEVEL SECURITY', leaf);
 	EXECUTE format('ALTER TABLE biolink.event ATTACH PARTITION biolink.%I FOR VALUES FROM (%L) TO (%L)', leaf, month, month_after);
 	EXECUTE format('COMMENT ON TABLE biolink.%I IS %L', leaf, 'Events of ' || to_char(month, 'YYYY-MM') || ' (UTC).');
 
@@ -170,13 +177,14 @@ CREATE FUNCTION biolink.missing_event_partitions() RETURNS SETOF pg_catalog.time
 	SELECT m.month FROM (
 		SELECT date_trunc('month', now()) + n * interval '1 month' AS month FROM generate_series(0, 2) AS n
 		UNION
-		SELECT date_trunc('month', e.occurred_at) FROM ONLY biolink.event_default AS e
+		-- what claims to be from further ahead stays where it is
+		SELECT date_trunc('month', e.occurred_at) FROM ONLY biolink.event_default AS e WHERE e.occurred_at < now() + interval '3 months'
 	) AS m
 	WHERE to_regclass(format('biolink.%I', 'event_' || to_char(m.month, 'YYYY_MM'))) IS NULL
 	ORDER BY m.month
 $$;
 COMMENT ON FUNCTION biolink.missing_event_partitions() IS
-	'Months that should have a partition of biolink.event and do not: this one, the next two, and those that the default partition holds events of.';
+	'Months that should have a partition of biolink.event and do not: this one, the next two, and those up to then that the default partition holds events of.';
 
 CREATE PROCEDURE biolink.run_job(name pg_catalog.text)
 	LANGUAGE plpgsql

@@ -55,8 +55,8 @@ BEGIN
 				FROM biolink.attribution AS a WHERE only_creator IS NULL OR a.creator_id = only_creator
 				GROUP BY a.creator_id, a.conversion_id, a.model) AS a
 				ON a.creator_id = m.creator_id AND a.conversion_id = m.conversion_id AND a.model = v.model
-			LEFT JOIN biolink.unattributed AS u ON u.creator_id = m.creator_id AND u.conversion_id = m.conversion_id
-			WHERE NOT m.is_test
+			LEFT JOIN biolink.unattributed AS u ON u.creator_id = m.creator_id AND u.conversion_id = m.conversion_id AND u.currency IS NOT DISTINCT FROM m.currency
+			WHERE NOT m.is_test AND m.conversion_id IS NOT NULL
 				AND (COALESCE(a.credit, 0) + COALESCE(u.amount, 0) <> m.net
 					OR (m.touches > 0 AND (a.gross IS DISTINCT FROM m.gross OR a.weight IS DISTINCT FROM 1)))
 		UNION ALL
@@ -65,10 +65,18 @@ BEGIN
 				SELECT l.creator_id, l.currency, sum(l.amount) AS ledger,
 					COALESCE((SELECT sum(m.net) FROM money AS m WHERE m.creator_id = l.creator_id AND m.currency = l.currency), 0) AS net
 				FROM entries AS l
-				WHERE EXISTS (SELECT FROM money AS m WHERE m.creator_id = l.creator_id AND m.order_id = l.order_id AND m.currency = l.currency AND m.is_test = l.is_test)
 				GROUP BY l.creator_id, l.currency
 			) AS t
 			WHERE t.ledger <> t.net
+		UNION ALL
+		SELECT 'exactly_once', 'sale whose amount is not that of its latest revision', jsonb_build_object('creator_id', k.creator_id, 'order_id', e.order_id)
+			FROM biolink.event_key AS k
+			JOIN events AS e ON e.creator_id = k.creator_id AND e.event_id = k.event_id AND e.kind = 'order' AND NOT e.merged AND COALESCE(e.payment, 'paid') = 'paid'
+			WHERE k.revision > 0 AND k.source <> 'biolink:revision' AND (only_creator IS NULL OR k.creator_id = only_creator)
+				AND (SELECT sum(l.amount) FROM entries AS l WHERE l.creator_id = k.creator_id AND l.order_id = e.order_id AND l.kind IN ('order', 'revision'))
+					IS DISTINCT FROM (SELECT v.amount FROM biolink.event AS v
+						WHERE v.creator_id = k.creator_id AND v.order_id = e.order_id AND v.kind = 'order' AND NOT v.merged AND COALESCE(v.payment, 'paid') = 'paid'
+						ORDER BY v.received_at DESC LIMIT 1)
 		UNION ALL
 		SELECT 'causality', 'touch after its conversion', jsonb_build_object('creator_id', p.creator_id, 'conversion_id', p.conversion_id, 'position', p.position)
 			FROM biolink.touch_path AS p

@@ -32,4 +32,9 @@
 #define BIOLINK_MODULE_MAGIC(modname, modversion) PG_MODULE_MAGIC
 #endif
 
+/* 18 spells the attribute of functions that do not return so, in front */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 #endif							/* BIOLINK_COMPAT_H */

@@ -28,6 +28,8 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
+PG_FUNCTION_INFO_V1(valid_time_zone);
+
 #define MAX_ENTRIES		4096
 #define MAX_SLUG_BYTES	100
 
@@ -234,6 +236,15 @@ creator_config(int64 creator_id)
 		entry->config = config;
 		return &entry->config;
 	}
+}
+
+/* valid_time_zone tells whether a name is that of a time zone which creator_config() can load. */
+Datum
+valid_time_zone(PG_FUNCTION_ARGS)
+{
+	pg_tz	   *zone = pg_tzset(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	PG_RETURN_BOOL(zone != NULL && pg_tz_acceptable(zone));
 }
 
 /* link_config gives a link's configuration; NULL when there is no such link. */

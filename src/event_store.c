@@ -76,6 +76,12 @@ static SavedPlan known_key_plan = SAVED_PLAN(
 	" WHERE k.creator_id OPERATOR(pg_catalog.=) $1 AND k.source OPERATOR(pg_catalog.=) $2 AND k.key OPERATOR(pg_catalog.=) $3",
 	"ltt");
 
+static SavedPlan lock_key_plan = SAVED_PLAN(
+	"SELECT k.event_id, k.kind, k.revision, k.digest FROM biolink.event_key AS k"
+	" WHERE k.creator_id OPERATOR(pg_catalog.=) $1 AND k.source OPERATOR(pg_catalog.=) $2 AND k.key OPERATOR(pg_catalog.=) $3"
+	" FOR NO KEY UPDATE",
+	"ltt");
+
 static SavedPlan key_back_plan = SAVED_PLAN(
 	"DELETE FROM biolink.event_key AS k"
 	" WHERE k.creator_id OPERATOR(pg_catalog.=) $1 AND k.source OPERATOR(pg_catalog.=) $2 AND k.key OPERATOR(pg_catalog.=) $3",
@@ -84,7 +90,7 @@ static SavedPlan key_back_plan = SAVED_PLAN(
 /* What a key held before stands under a source of its own, so that it is known again when it is sent again. */
 static SavedPlan key_history_plan = SAVED_PLAN(
 	"INSERT INTO biolink.event_key (creator_id, source, key, event_id, kind, revision, digest, received_at)"
-	" SELECT k.creator_id, 'biolink:revision', pg_catalog.concat(k.source, ':', k.key, ':', k.revision),"
+	" SELECT k.creator_id, 'biolink:revision', pg_catalog.concat(pg_catalog.length(k.source), ':', k.source, ':', k.key, ':', k.revision),"
 	" k.event_id, k.kind, k.revision, k.digest, k.received_at FROM biolink.event_key AS k"
 	" WHERE k.creator_id OPERATOR(pg_catalog.=) $1 AND k.source OPERATOR(pg_catalog.=) $2 AND k.key OPERATOR(pg_catalog.=) $3",
 	"ltt");
@@ -92,7 +98,7 @@ static SavedPlan key_history_plan = SAVED_PLAN(
 static SavedPlan key_had_plan = SAVED_PLAN(
 	"SELECT k.event_id, k.digest FROM biolink.event_key AS k"
 	" WHERE k.creator_id OPERATOR(pg_catalog.=) $1 AND k.source OPERATOR(pg_catalog.=) 'biolink:revision'"
-	" AND k.key OPERATOR(pg_catalog.=) pg_catalog.concat($2, ':', $3, ':', $4)",
+	" AND k.key OPERATOR(pg_catalog.=) pg_catalog.concat(pg_catalog.length($2), ':', $2, ':', $3, ':', $4)",
 	"lttl");
 
 static SavedPlan key_revise_plan = SAVED_PLAN(
@@ -180,17 +186,7 @@ repeated_text_id(int64 creator_id, Slice value, const pg_uuid_t *event_id)
 	}
 	if (stored_texts != NULL && hash_get_num_entries(stored_texts) >= MAX_STORED_TEXTS)
 		forget_stored_texts();
-	if (stored_texts == NULL)
-	{
-		HASHCTL		control;
-
-		control.keysize = sizeof(StoredText);
-		control.entrysize = sizeof(StoredText);
-		control.hcxt = TopMemoryContext;
-		stored_texts = hash_create("biolink repeated texts", 256, &control,
-								   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	}
-	if (hash_search(stored_texts, &key, HASH_FIND, NULL) != NULL)
+	if (stored_texts != NULL && hash_search(stored_texts, &key, HASH_FIND, NULL) != NULL)
 		return key.text_id;
 
 	values[0] = Int64GetDatum(creator_id);
@@ -200,6 +196,17 @@ repeated_text_id(int64 creator_id, Slice value, const pg_uuid_t *event_id)
 		values[2] = UUIDPGetDatum(event_id);
 		values[3] = slice_datum(value);
 		plan_execute(&text_plan, values, NULL);
+	}
+	/* a trigger's savepoint may have emptied the memory meanwhile */
+	if (stored_texts == NULL)
+	{
+		HASHCTL		control;
+
+		control.keysize = sizeof(StoredText);
+		control.entrysize = sizeof(StoredText);
+		control.hcxt = TopMemoryContext;
+		stored_texts = hash_create("biolink repeated texts", 256, &control,
+								   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	hash_search(stored_texts, &key, HASH_ENTER, &found);
 	return key.text_id;
@@ -352,13 +359,16 @@ identifier_hash(int64 creator_id, const char *kind, Slice value)
 char *
 event_key_stored(int64 creator_id, Slice key)
 {
+	uint8		sha256[32];
 	IdHash		hash;
 	char	   *text;
 
 	if (key.len <= MAX_KEY_BYTES && !text_is_sensitive(key))
 		return pnstrdup(key.data, key.len);
 
-	hash = identifier_hash(creator_id, "event_key", key);
+	/* under a key that is never changed: it has to be found again for ever */
+	sha256_of(key.data, key.len, sha256);
+	derive_idhash(hash_key_for_ever(creator_id, PURPOSE_DIGEST, true), "event_key", 9, sha256, hash.data);
 	text = palloc(5 + 2 * IDHASH_BYTES + 1);
 	memcpy(text, "hash:", 5);
 	sodium_bin2hex(text + 5, 2 * IDHASH_BYTES + 1, hash.data, IDHASH_BYTES);
@@ -391,7 +401,8 @@ event_key_take(int64 creator_id, Slice source, const char *stored_key,
 	if (plan_execute(&key_plan, values, NULL) > 0)
 		return true;
 
-	if (plan_execute(&known_key_plan, values, NULL) == 0)
+	/* what may be revised is read under a lock, so that revisions of one key take turns */
+	if (plan_execute(revision > 0 ? &lock_key_plan : &known_key_plan, values, NULL) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not read the event key that another transaction has just removed"),

@@ -1142,6 +1142,23 @@ verifying_entry(int64 creator_id, KeyPurpose purpose, uint16 epoch,
 	return KEY_OK;
 }
 
+/*
+ * hash_key_for_ever gives the key of epoch 1 under the first root key, ready
+ * for hashing, whatever has become of that epoch.
+ */
+const HashKey *
+hash_key_for_ever(int64 creator_id, KeyPurpose purpose, bool may_create)
+{
+	Trouble		trouble;
+
+	if (!roots_ready(may_create, true, &trouble))
+		raise_trouble(&trouble);
+	fill_entry(&cache->pending, creator_id, purpose, 1, roots->generation[0].key);
+	/* not a key that key_verified() may keep */
+	pending_generation = 0;
+	return hash_key_of(&cache->pending);
+}
+
 /* hash_key_for_signing gives the key of the newest active epoch, ready for hashing. */
 const HashKey *
 hash_key_for_signing(int64 creator_id, KeyPurpose purpose, bool may_create,

@@ -40,6 +40,13 @@ extern void secret_key_for_signing(int64 creator_id, KeyPurpose purpose,
 								   bool may_create, uint16 *epoch,
 								   uint8 secret_key[SECRET_KEY_BYTES]);
 
+/*
+ * A key that never changes, for hashes that have to be found again for ever
+ * and that nothing but finding depends on.
+ */
+extern const HashKey *hash_key_for_ever(int64 creator_id, KeyPurpose purpose,
+										bool may_create);
+
 /* Key of one epoch, for verification.  Never raises for want of a key. */
 extern KeyState hash_key_for_verifying(int64 creator_id, KeyPurpose purpose,
 									   uint16 epoch, const HashKey **hash_key);

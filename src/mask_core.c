@@ -106,7 +106,9 @@ phone_length(const char *text, size_t len)
 			if (group == 0)
 				groups++;
 			group++;
-			digits++;
+			/* also bounds what is looked at from each place */
+			if (++digits > 15)
+				return 0;
 			separators = 0;
 			end = i + 1;
 			continue;
@@ -128,8 +130,6 @@ phone_length(const char *text, size_t len)
 			break;
 	}
 
-	if (digits > 15)
-		return 0;
 	if (international)
 		return digits >= 8 ? end : 0;
 	if (digits < 10 || groups < 3)

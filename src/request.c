@@ -17,6 +17,7 @@
 
 #include "access/htup_details.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -49,7 +50,7 @@ find_value(JsonObject *object, const char *key, JsonbValue *value)
 }
 
 /* wrong_value raises 22023 for one key. */
-static pg_attribute_noreturn() void
+pg_noreturn static void
 wrong_value(const JsonObject *object, const char *key, const char *must)
 {
 	ereport(ERROR,
@@ -174,13 +175,13 @@ json_int64(JsonObject *object, const char *key, int64 least, int64 most, int64 *
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("key \"%s\" of the %s must be a whole number", key, object->what),
-				 errdetail("It is %s.", text),
+				 errdetail("It is %.40s.", text),
 				 errhint("Amounts are minor units: cents, not euros.")));
 	if (errno == ERANGE || *value < least || *value > most)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("key \"%s\" of the %s is out of range", key, object->what),
-				 errdetail("It is %s, not from %lld to %lld.", text,
+				 errdetail("It is %.40s, not from %lld to %lld.", text,
 						   (long long) least, (long long) most)));
 	pfree(text);
 	return true;
@@ -237,23 +238,49 @@ json_present(JsonObject *object, const char *key)
 	return find_value(object, key, &buffer) != NULL;
 }
 
-/* json_measurement_denied reads consent.measurement; anything but a refusal leaves measurement allowed. */
+/*
+ * json_measurement_denied reads consent.measurement.  Nothing said leaves
+ * measurement allowed; whatever is said and is not "granted" denies it.
+ */
 bool
 json_measurement_denied(JsonObject *object)
 {
-	JsonObject	consent;
-	Slice		measurement;
+	JsonbValue	buffer;
+	JsonbValue *found = find_value(object, "consent", &buffer);
+	JsonObject	consent = {.what = object->what};
 
-	if (!json_nested(object, "consent", &consent) ||
-		!json_text(&consent, "measurement", 32, &measurement))
+	if (found == NULL)
 		return false;
-	if (slice_is(measurement, "denied"))
+	if (found->type != jbvBinary || !JsonContainerIsObject(found->val.binary.data))
 		return true;
-	if (!slice_is(measurement, "granted") && !slice_is(measurement, "pending"))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("key \"consent.measurement\" of the %s must be granted, denied or pending",
-						object->what)));
+	consent.container = found->val.binary.data;
+	found = find_value(&consent, "measurement", &buffer);
+	return found != NULL &&
+		!(found->type == jbvString && found->val.string.len == 7 &&
+		  memcmp(found->val.string.val, "granted", 7) == 0);
+}
+
+/* json_id_if reads an id; false, with 0, when the value is there and no id. */
+bool
+json_id_if(JsonObject *object, const char *key, int64 *value)
+{
+	JsonbValue	buffer;
+	JsonbValue *found = find_value(object, key, &buffer);
+	char	   *text;
+
+	*value = 0;
+	if (found == NULL)
+		return true;
+	if (found->type != jbvNumeric)
+		return false;
+	text = DatumGetCString(DirectFunctionCall1(numeric_out,
+											   NumericGetDatum(found->val.numeric)));
+	if (strlen(text) > 15 || strspn(text, "0123456789") != strlen(text))
+		return false;
+	*value = strtoi64(text, NULL, 10);
+	if (*value >= 1 && *value <= MAX_OBJECT_ID)
+		return true;
+	*value = 0;
 	return false;
 }
 
@@ -286,6 +313,7 @@ copy_masked(JsonbContainer *container, const char *const *known, int nknown)
 
 	while ((token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
 	{
+		CHECK_FOR_INTERRUPTS();
 		switch (token)
 		{
 			case WJB_BEGIN_ARRAY:

@@ -35,6 +35,7 @@ extern bool json_bool(JsonObject *object, const char *key);
 extern bool json_int64(JsonObject *object, const char *key, int64 least, int64 most, int64 *value);
 extern bool json_time(JsonObject *object, const char *key, TimestampTz *value);
 extern bool json_nested(JsonObject *object, const char *key, JsonObject *value);
+extern bool json_id_if(JsonObject *object, const char *key, int64 *value);
 extern bool json_measurement_denied(JsonObject *object);
 extern bool json_present(JsonObject *object, const char *key);
 extern Jsonb *json_unknown_keys(const JsonObject *object, const char *const *known, int nknown);

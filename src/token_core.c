@@ -317,7 +317,7 @@ token_tag_holds(const uint8_t *token, size_t len,
 size_t
 token_encode(const uint8_t *token, size_t len, char out[TOKEN_MAX_TEXT + 1])
 {
-	static const char digits[64] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	static const char *const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 	char	   *p = out;
 
 	if (len > TOKEN_MAX_BYTES || len % 3 != 0)

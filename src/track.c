@@ -28,6 +28,7 @@
 #include "tracking.h"
 
 #include "access/htup_details.h"
+#include "common/hashfn.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -45,8 +46,8 @@ PG_FUNCTION_INFO_V1(park_event);
 static const char *const event_keys[] = {
 	"kind", "source", "key", "occurred_at", "sent_at", "revision", "token",
 	"click_id", "visitor", "url", "identifiers", "consent", "order_id", "order_type",
-	"subscription_id", "payment", "amount", "currency", "offer_id", "link_id",
-	"goal", "test", "context"
+	"payment", "amount", "currency", "offer_id", "link_id",
+	"goal", "test", "context", "ip"
 };
 
 /* What an event does. */
@@ -134,7 +135,7 @@ text_datum(Slice slice)
 }
 
 /* missing raises 22023 for a key that this kind of event needs. */
-static pg_attribute_noreturn() void
+pg_noreturn static void
 missing(const TrackedEvent *event, const char *key)
 {
 	ereport(ERROR,
@@ -142,6 +143,16 @@ missing(const TrackedEvent *event, const char *key)
 			 errmsg("key \"%s\" of the event is missing", key),
 			 errdetail("An event of kind \"%.*s\" needs it.",
 					   (int) event->row.kind.len, event->row.kind.data)));
+}
+
+/* refuse_own_source raises 22023 for a source that only biolink itself may be. */
+static void
+refuse_own_source(Slice source)
+{
+	if (source.len >= 8 && memcmp(source.data, "biolink:", 8) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("sources that begin with \"biolink:\" are biolink's own")));
 }
 
 /* valid_kind tells whether a text may name a kind of event. */
@@ -232,6 +243,7 @@ read_event(Jsonb *jsonb, TrackedEvent *event)
 	json_object_open(object, jsonb, "event");
 	row->kind = json_required_text(object, "kind", MAX_NAME_BYTES);
 	row->source = json_required_text(object, "source", MAX_NAME_BYTES);
+	refuse_own_source(row->source);
 	event->key = json_required_text(object, "key", ANY_LENGTH);
 	if (!valid_kind(row->kind))
 		ereport(ERROR,
@@ -262,8 +274,8 @@ read_event(Jsonb *jsonb, TrackedEvent *event)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("key \"currency\" of the event must be an ISO 4217 code in capital letters"),
 				 errdetail("It is \"%.*s\".", (int) row->currency.len, row->currency.data)));
-	json_int64(object, "offer_id", 1, MAX_OBJECT_ID, &row->offer_id);
-	json_int64(object, "link_id", 1, MAX_OBJECT_ID, &row->link_id);
+	event->malformed |= !json_id_if(object, "offer_id", &row->offer_id);
+	event->malformed |= !json_id_if(object, "link_id", &row->link_id);
 	json_text(object, "goal", MAX_NAME_BYTES, &row->goal);
 	row->is_test = json_bool(object, "test");
 	read_context(event);
@@ -464,7 +476,8 @@ static void
 park(TrackedEvent *event, const char *reason, TrackAnswer *answer)
 {
 	event_park(event->row.creator_id, event->row.source, event->stored_key, event->row.kind,
-			   reason, without_key(event->jsonb, "identifiers"), event->content, &answer->event_id);
+			   reason, without_key(without_key(without_key(event->jsonb, "identifiers"), "visitor"), "ip"),
+			   event->content, &answer->event_id);
 	answer->status = "conflict";
 	answer->detail = reason;
 }
@@ -686,6 +699,20 @@ take_adjustment(TrackedEvent *event, TrackAnswer *answer)
 	book(row, pnstrdup(row->kind.data, row->kind.len), won ? row->amount : -row->amount);
 }
 
+/*
+ * lock_order makes the events of one order wait for each other to the end of
+ * the transaction: what they may do depends on what the others did.
+ */
+static void
+lock_order(const EventRow *row)
+{
+	uint64		hash = DatumGetUInt64(hash_any_extended((const unsigned char *) row->order_id.data,
+														(int) row->order_id.len,
+														(uint64) row->creator_id));
+
+	DirectFunctionCall1(pg_advisory_xact_lock_int8, Int64GetDatum((int64) hash));
+}
+
 /* take_event decides what an event does, between owner_enter() and owner_leave(). */
 static void
 take_event(TrackedEvent *event, TrackAnswer *answer)
@@ -696,6 +723,8 @@ take_event(TrackedEvent *event, TrackAnswer *answer)
 	row->received_at = arrival_time();
 	uuidv7_make(&row->event_id, row->occurred_at);
 	find_touch(event);
+	if (row->order_id.len > 0)
+		lock_order(row);
 
 	if (!event_key_take(row->creator_id, row->source, event->stored_key, &row->event_id,
 						row->kind, event->revision, &event->digest, event->content,
@@ -768,6 +797,15 @@ track(PG_FUNCTION_ARGS)
 	event.content = content_of(event.jsonb);
 	event.digest = event_digest(event.row.creator_id, event.content);
 	event.stored_key = event_key_stored(event.row.creator_id, event.key);
+	if (event.row.order_id.len > 0)
+		event.row.order_id = SLICE_OF(event_key_stored(event.row.creator_id, event.row.order_id));
+	if (event.row.goal.len > 0)
+	{
+		size_t		len;
+		char	   *masked = text_masked(event.row.goal, &len);
+
+		event.row.goal = (Slice) {masked, len};
+	}
 	take_event(&event, &answer);
 	owner_leave(&scope);
 
@@ -820,6 +858,7 @@ park_event(PG_FUNCTION_ARGS)
 				 errmsg("argument \"%s\" must not be null", PG_ARGISNULL(0) ? "creator_id" : "event")));
 	creator_id = PG_GETARG_INT64(0);
 	source = required_argument(fcinfo, 1, "source", MAX_NAME_BYTES);
+	refuse_own_source(source);
 	key = required_argument(fcinfo, 2, "key", ANY_LENGTH);
 	reason = required_argument(fcinfo, 3, "reason", MAX_NAME_BYTES);
 	jsonb = PG_GETARG_JSONB_P(4);

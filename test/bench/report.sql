@@ -20,8 +20,8 @@ SELECT m.what, m.loops, m.calls, round(m.wall::numeric, 2) AS median, round(m.le
 	ORDER BY o.place;
 
 \echo 'ratios of medians; "less the loop": with what a loop without a call takes taken off both'
-SELECT p.question, round((b.wall / a.wall)::numeric, 3) AS ratio, round((b.cpu / a.cpu)::numeric, 3) AS "ratio of cpu",
-		round(((b.wall - y.wall) / (a.wall - x.wall))::numeric, 3) AS "less the loop"
+SELECT p.question, round((b.wall / NULLIF(a.wall, 0))::numeric, 3) AS ratio, round((b.cpu / NULLIF(a.cpu, 0))::numeric, 3) AS "ratio of cpu",
+		round(((b.wall - y.wall) / NULLIF(a.wall - x.wall, 0))::numeric, 3) AS "less the loop"
 	FROM (VALUES
 		(1, 'insert / click', 'click', 'insert', 'no call, requests', 'no call, rows'),
 		(2, 'insert / click with a key', 'click with a key', 'insert', 'no call, requests', 'no call, rows'),

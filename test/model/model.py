@@ -325,6 +325,7 @@ class Book:
         self.orders = {}
         self.goals = []
         self.ledger = []
+        self.ledger_times = []
         self.parked = []
         self.parked_once = set()
 
@@ -558,6 +559,7 @@ class Book:
         """Write a ledger row; a row of nothing is the same as no row."""
         if amount != 0:
             self.ledger.append((event.order_id, kind, amount, event.currency, event.is_test))
+            self.ledger_times.append(event.occurred)
 
     # -- what follows from the calls --
 
@@ -653,6 +655,26 @@ class Book:
             result.append(conversion)
         return result
 
+    def loose_money(self):
+        """Return the ledger's money that is of no conversion, by order, currency and test, as conversions without id."""
+        taken = {(c.order_id, c.currency, c.is_test) for c in self.conversions() if c.order_id is not None}
+        groups = {}
+        for (order_id, kind, amount, currency, is_test), occurred in zip(self.ledger, self.ledger_times):
+            if (order_id, currency, is_test) in taken:
+                continue
+            loose = groups.get((order_id, currency, is_test))
+            if loose is None:
+                loose = groups[order_id, currency, is_test] = Conversion()
+                loose.conversion_id, loose.order_id, loose.currency = None, order_id, currency
+                loose.is_test, loose.converted, loose.touches = is_test, occurred, []
+                loose.gross = loose.net = 0
+            loose.converted = min(loose.converted, occurred)
+            loose.net += amount
+            loose.gross += amount if "order" in kind or "revision" in kind else 0
+        for loose in groups.values():
+            loose.reason = "over_refunded" if loose.net < 0 else "no_touch"
+        return list(groups.values())
+
     def attribution(self, conversion, model):
         """Return (touch, position, share, credit, gross credit) for each touch under a model."""
         touched = [t.event.occurred for t in conversion.touches]
@@ -720,6 +742,9 @@ class Book:
                 add(UNATTRIBUTED, conversion, Fraction(1), conversion.gross, conversion.net)
             elif rest:
                 add(UNATTRIBUTED, conversion, Fraction(0), 0, rest)
+        for loose in self.loose_money():
+            if not loose.is_test and inside(loose.converted):
+                add(UNATTRIBUTED, loose, Fraction(0), loose.gross, loose.net)
         return rows
 
 

@@ -496,9 +496,14 @@ class Play:
             if rest is not None and rest[0] != 0 and not c.is_test:
                 expected[c.conversion_id, rest[1]] = (c.order_id, c.currency, rest[0])
                 canonical[self._label(c)] = rest
+        for c in book.loose_money():
+            if c.net != 0 and not c.is_test:
+                expected[(c.order_id, c.currency), c.reason] = (c.order_id, c.currency, c.net)
+                canonical["loose", c.order_id, c.currency] = (c.net, c.reason)
         rows = self.db.analyst.rows("SELECT conversion_id, order_id, currency, amount, reason"
                                     " FROM biolink.unattributed WHERE creator_id = %d AND amount <> 0" % creator)
-        found = {(r["conversion_id"], r["reason"]): (r["order_id"], r["currency"], r["amount"]) for r in rows}
+        found = {(r["conversion_id"] or (r["order_id"], r["currency"]), r["reason"]):
+                 (r["order_id"], r["currency"], r["amount"]) for r in rows}
         require("unattributed", len(found) == len(rows), "two rows of unattributed for one conversion and reason")
         difference("unattributed", expected, found, self._name)
         return canonical
@@ -506,8 +511,7 @@ class Play:
     def _conserved(self, creator):
         """See that credits and unattributed money add up to the ledger, by what the database says alone."""
         net = self.db.dba.rows(
-            "SELECT l.currency, sum(l.amount) AS amount FROM biolink.ledger l JOIN biolink.conversion c"
-            " USING (creator_id, order_id, currency, is_test) WHERE l.creator_id = %d AND NOT c.is_test"
+            "SELECT currency, sum(amount) AS amount FROM biolink.ledger WHERE creator_id = %d AND NOT is_test"
             " GROUP BY 1" % creator)
         net = {r["currency"]: r["amount"] for r in net if r["amount"]}
         loose = {r["currency"]: r["amount"] for r in self.db.analyst.rows(

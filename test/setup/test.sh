@@ -7,7 +7,8 @@
 # Variables read, all optional: SUITES (which of: unit regress isolation tap
 # model clients), REGRESS, ISOLATION, TAP (names of single tests; with one of
 # them and no SUITES only those suites run), WORK_DIR (see cluster.sh),
-# TEST_TIMEOUT (seconds for one program, 1200).
+# TEST_TIMEOUT (seconds for one program, 1200), BIOLINK_SHARED (public test data
+# of others that some unit tests read: ../shared).
 #
 # Invariants: every suite runs, whatever failed before; a test that was listed
 # and did not run counts as failed; output ends with `N passed, N failed`.
@@ -145,6 +146,8 @@ main()
 		SUITES=$([ -n "${single// /}" ] && echo "$single" || echo "unit regress isolation tap model clients")
 	fi
 
+	# public lists of others, kept beside the tree: the tests run in a copy of it
+	export BIOLINK_SHARED=${BIOLINK_SHARED:-$(dirname "$TOP")/shared}
 	setup_all
 	mkdir -p "$WORK/logs"
 	# in a kept working directory there may be one of before

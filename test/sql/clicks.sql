@@ -24,6 +24,10 @@ INSERT INTO biolink.creator (handle, currency) VALUES ('bad', 'usd');
 INSERT INTO biolink.creator (handle, time_zone) VALUES ('bad', 'Mars/Olympus');
 INSERT INTO biolink.creator (handle, settings) VALUES ('bad', '{"lookback": {"session": "soon"}}');
 INSERT INTO biolink.creator (handle, settings) VALUES ('bad', '{"colour": "red"}');
+INSERT INTO biolink.creator (handle, settings) VALUES ('bad', '{"half_life": "1 month"}');
+INSERT INTO biolink.creator (handle, settings) VALUES ('bad', '{"max_touches": 10.5}');
+INSERT INTO biolink.creator (handle, time_zone) VALUES ('bad', 'CEST');
+DELETE FROM biolink.creator WHERE creator_id = 7001;
 INSERT INTO biolink.creator (creator_id) VALUES (1099511627776);
 INSERT INTO biolink.offer (creator_id, name, price) VALUES (7001, 'no currency', 5);
 
@@ -87,7 +91,6 @@ SELECT * FROM biolink.click(7001, 'mug', '{"test": "yes"}');
 SELECT * FROM biolink.click(7001, 'mug', '{"occurred_at": "yesterday"}');
 SELECT * FROM biolink.click(7001, 'mug', '{"occurred_at": "2026-02-30T00:00:00Z"}');
 SELECT * FROM biolink.click(7001, 'mug', '{"occurred_at": "2026-02-03T00:00:00"}');
-SELECT * FROM biolink.click(7001, 'mug', '{"consent": {"measurement": "maybe"}}');
 SELECT * FROM biolink.click(7001, 'mug', jsonb_build_object('post', repeat('x', 201)));
 SELECT * FROM biolink.click(7001, NULL, '{}');
 SELECT * FROM biolink.open_page(7001, NULL);
@@ -102,10 +105,11 @@ SELECT length(t.value) AS agent, length(r.value) AS referrer, e.channel, length(
 	JOIN biolink.event_key AS k ON k.creator_id = e.creator_id AND k.event_id = e.event_id WHERE e.creator_id = 7001 AND e.language LIKE 'ß%';
 
 -- visitors: a cookie, none, measurement denied
-SELECT a.visitor OPERATOR(biolink.=) b.visitor AS cookie_is_kept, a.visitor OPERATOR(biolink.=) c.visitor AS denied_is, d.visitor OPERATOR(biolink.=) e.visitor AS id_as_cookie
+SELECT a.visitor OPERATOR(biolink.=) b.visitor AS cookie_is_kept, a.visitor OPERATOR(biolink.=) p.visitor AS pending_is, a.visitor OPERATOR(biolink.=) c.visitor AS denied_is, d.visitor OPERATOR(biolink.=) e.visitor AS id_as_cookie
 	FROM biolink.click(7001, 'plain', '{"user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0", "visitor": "cookie-1"}') AS a,
 		biolink.click(7001, 'plain', '{"user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0", "visitor": "cookie-1"}') AS b,
 		biolink.click(7001, 'plain', '{"user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0", "visitor": "cookie-1", "consent": {"measurement": "denied"}}') AS c,
+		biolink.click(7001, 'plain', '{"user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0", "visitor": "cookie-1", "consent": {"measurement": "pending"}}') AS p,
 		biolink.click(7001, 'plain', '{"user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0"}') AS d
 		CROSS JOIN LATERAL biolink.click(7001, 'plain', jsonb_build_object('user_agent', 'Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0', 'visitor', d.click_id)) AS e;
 SELECT count(DISTINCT e.day_visitor) FROM biolink.event AS e WHERE e.creator_id = 7001 AND e.day_visitor IS NOT NULL;

@@ -63,10 +63,19 @@ INSERT INTO revised VALUES
 	(15, '{"kind": "order", "key": "v3", "order_id": "Q", "amount": 50, "currency": "EUR", "revision": 1}'),
 	(16, '{"kind": "order", "key": "v3", "order_id": "Q", "amount": 40, "currency": "EUR", "revision": 2}'),
 	(17, '{"kind": "refund", "key": "v5", "order_id": "Q", "amount": 20}'),
-	(18, '{"kind": "order", "key": "v6", "order_id": "T", "amount": 7, "currency": "EUR", "token": 5, "click_id": {}, "visitor": [1], "url": true}');
+	(18, '{"kind": "order", "key": "v6", "order_id": "T", "amount": 7, "currency": "EUR", "token": 5, "click_id": {}, "visitor": [1], "url": true, "link_id": "abc", "offer_id": 0.5, "consent": "denied", "ip": "203.0.113.9", "subscription_id": "sub_1"}'),
+	(19, '{"kind": "refund", "key": "v8", "order_id": "W", "amount": 70, "currency": "USD"}'),
+	(20, '{"kind": "order", "key": "v9", "order_id": "W", "amount": 90, "currency": "EUR"}'),
+	(21, '{"kind": "order", "key": "v10", "order_id": "buyer@shop.example", "goal": "mail a@b.example", "amount": 3, "currency": "EUR", "visitor": "v"}'),
+	(22, '{"kind": "order", "key": "v11", "order_id": "buyer@shop.example", "amount": 3, "currency": "EUR", "visitor": "v"}'),
+	(23, '{"kind": "order", "key": "v12", "order_id": "buyer@shop.example", "amount": 4, "currency": "EUR", "visitor": "v", "ip": "203.0.113.9"}');
 SELECT s.n, t.status, t.detail FROM revised AS s CROSS JOIN LATERAL biolink.track(7101, '{"source": "revised", "occurred_at": "2026-03-02T10:00:00Z"}' || s.event) AS t ORDER BY s.n;
 SELECT l.order_id, l.kind, l.amount, l.currency FROM biolink.ledger AS l WHERE l.creator_id = 7101 AND l.order_id IN ('P', 'Q', 'R', 'S', 'T') ORDER BY l.order_id, l.received_at;
-SELECT e.token_reason, e.click_id, e.visitor FROM biolink.event AS e WHERE e.creator_id = 7101 AND e.order_id = 'T';
+SELECT e.token_reason, e.click_id, e.visitor, e.measurement_denied, e.context FROM biolink.event AS e WHERE e.creator_id = 7101 AND e.order_id = 'T';
+-- money that is of no conversion is unattributed: of an order in another currency, of one the job has not come to
+SELECT u.order_id, u.currency, u.amount, u.reason FROM biolink.unattributed AS u WHERE u.creator_id = 7101 AND u.order_id IN ('P', 'W') ORDER BY u.order_id, u.currency;
+SELECT regexp_replace(e.order_id, '[0-9a-f]{32}', '<hash>') AS order_id, e.goal, e.merged FROM biolink.event AS e WHERE e.creator_id = 7101 AND e.order_id LIKE 'hash:%' ORDER BY e.received_at;
+SELECT p.reason, p.event - 'occurred_at' AS event FROM biolink.event_parked AS p WHERE p.creator_id = 7101 AND p.key = 'v12';
 SELECT * FROM biolink.track(7101, '{"kind": "refund", "source": "revised", "key": "v7", "order_id": "unknown", "amount": 20}');
 
 -- the first answer comes back
@@ -123,7 +132,8 @@ SELECT * FROM biolink.track(7101, '{"kind": "refund", "source": "s", "key": "k",
 SELECT * FROM biolink.track(7101, '{"kind": "order", "source": "s", "key": "k", "order_id": "x", "amount": 5, "currency": "EUR", "payment": "maybe"}');
 SELECT * FROM biolink.track(7101, '{"kind": "lead", "source": "s", "key": "k", "occurred_at": "infinity"}');
 SELECT * FROM biolink.track(7101, '{"kind": "lead", "source": "s", "key": "k", "occurred_at": "1969-12-31T23:59:59Z"}');
-SELECT * FROM biolink.track(7101, '{"kind": "lead", "source": "s", "key": "k", "link_id": 281474976710656}');
+SELECT * FROM biolink.track(7101, '{"kind": "lead", "source": "biolink:click", "key": "k"}');
+SELECT * FROM biolink.park_event(7101, 'biolink:click', 'k', 'x', '{}');
 SELECT * FROM biolink.track(7199, '{"kind": "lead", "source": "s", "key": "k"}');
 SELECT * FROM biolink.track(NULL, '{}');
 SELECT t.status FROM biolink.track(7101, '{"kind": "order", "source": "s", "key": "1e3", "order_id": "1e3", "amount": 1e3, "currency": "EUR"}') AS t;

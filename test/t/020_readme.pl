@@ -21,7 +21,7 @@ cmp_ok(scalar @sql, '>=', 5, 'the README has its blocks of SQL');
 cmp_ok(scalar @shown, '>=', 4, 'and of output');
 
 my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init;
+$node->init(extra => ['--encoding=UTF8', '--locale=C']);
 $node->start;
 
 my ($stdout, $stderr);
