@@ -191,7 +191,7 @@ COMMENT ON COLUMN biolink.link.utm IS 'Query parameters (names to texts) added t
 CREATE INDEX link_offer_id_idx ON biolink.link (creator_id, offer_id) WHERE offer_id IS NOT NULL;
 
 -- Rows that backends cache.  INSERT matters where the absence of a row is remembered: of links and creators it is not, of an offer's link
--- it is.  ALWAYS: whoever loads rows as a replica does must not escape it.
+-- it is; rows that were inserted and rolled back are forgotten in any case.  ALWAYS: whoever loads rows as a replica does must not escape it.
 CREATE TRIGGER invalidate_cached AFTER UPDATE OR DELETE OR TRUNCATE ON biolink.creator
 	FOR EACH STATEMENT EXECUTE FUNCTION biolink.invalidate_cached();
 ALTER TABLE biolink.creator ENABLE ALWAYS TRIGGER invalidate_cached;

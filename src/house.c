@@ -13,7 +13,8 @@
  *	  security whether it may read the tables itself.
  *	- A plan lives as long as the objects it was prepared for: dropping and
  *	  re-creating the extension within one backend's life prepares anew.
- *	- A counter never goes back.  Equal counters before and after reading rows
+ *	- A counter never goes back, and goes on when a (sub)transaction of this
+ *	  backend aborts or is prepared.  Equal counters before and after reading rows
  *	  under the latest snapshot mean that the rows read may be kept.
  *
  *-------------------------------------------------------------------------
@@ -67,6 +68,27 @@ forget_rows(Datum arg, Oid relid)
 	}
 }
 
+/*
+ * forget_at_abort counts a change of every cached table: a row that this
+ * transaction inserted and read back is gone, and no invalidation says so.
+ */
+static void
+forget_at_abort(XactEvent event, void *arg)
+{
+	/* whoever commits or rolls back a prepared one, we do not hear of it */
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		forget_rows((Datum) 0, InvalidOid);
+}
+
+/* forget_at_subabort does likewise for a savepoint that is rolled back. */
+static void
+forget_at_subabort(SubXactEvent event, SubTransactionId mine,
+				   SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget_rows((Datum) 0, InvalidOid);
+}
+
 /* look_up_house fills *current from the catalogs. */
 static void
 look_up_house(void)
@@ -79,6 +101,8 @@ look_up_house(void)
 		CacheRegisterSyscacheCallback(NAMESPACEOID, forget_house, (Datum) 0);
 		CacheRegisterSyscacheCallback(TYPEOID, forget_house, (Datum) 0);
 		CacheRegisterRelcacheCallback(forget_rows, (Datum) 0);
+		RegisterXactCallback(forget_at_abort, NULL);
+		RegisterSubXactCallback(forget_at_subabort, NULL);
 		callbacks_registered = true;
 	}
 

@@ -145,6 +145,23 @@ SELECT c.redirect_url FROM biolink.click(7001, 'plain', '{}') AS c;
 ROLLBACK;
 SELECT c.redirect_url FROM biolink.click(7001, 'plain', '{}') AS c;
 
+-- a link or creator that was never committed is none
+BEGIN;
+INSERT INTO biolink.link (creator_id, link_id, slug, url) VALUES (7001, 18, 'undone', 'https://wrong.example/');
+SELECT c.status, c.redirect_url FROM biolink.click(7001, 'undone', '{}') AS c;
+ROLLBACK;
+SELECT c.status, c.reason FROM biolink.click(7001, 'undone', '{}') AS c;
+BEGIN;
+SAVEPOINT a;
+INSERT INTO biolink.creator (creator_id, handle) VALUES (7003, 'undone');
+INSERT INTO biolink.link (creator_id, link_id, slug, url) VALUES (7003, 19, 'undone', 'https://wrong.example/');
+SELECT c.status, c.redirect_url FROM biolink.click(7003, 'undone', '{}') AS c;
+ROLLBACK TO a;
+SELECT c.status, c.reason FROM biolink.click(7003, 'undone', '{}') AS c;
+COMMIT;
+INSERT INTO biolink.link (creator_id, link_id, slug, url) VALUES (7001, 20, 'undone', 'https://right.example/');
+SELECT c.status, c.redirect_url FROM biolink.click(7001, 'undone', '{}') AS c;
+
 -- likewise offers, their links included
 SELECT jsonb_path_query_array(v.offers, '$[*].name') AS offers, jsonb_path_query_array(v.offers, '$[*].link') AS links FROM biolink.open_page(7001, '{}') AS v;
 INSERT INTO biolink.link (creator_id, link_id, slug, url, offer_id) VALUES (7001, 17, 'call', 'http://shop.example/call', 2);

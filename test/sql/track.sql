@@ -40,7 +40,7 @@ SELECT s.n, t.status, t.detail FROM sent AS s CROSS JOIN LATERAL biolink.track(7
 SELECT l.order_id, l.kind, l.amount, l.currency, l.is_test FROM biolink.ledger AS l WHERE l.creator_id = 7101 ORDER BY l.order_id, l.received_at;
 SELECT p.source, p.key, p.kind, p.reason, p.event - 'occurred_at' AS event FROM biolink.event_parked AS p WHERE p.creator_id = 7101 ORDER BY p.received_at;
 SELECT e.order_id, e.kind, e.goal, e.payment, e.merged, e.context FROM biolink.event AS e WHERE e.creator_id = 7101 AND e.source NOT LIKE 'biolink:%' ORDER BY e.received_at;
-SELECT k.source, regexp_replace(k.key, '[0-9a-f]{32}', '<hash>') AS key, k.kind, k.revision, length(k.digest) FROM biolink.event_key AS k WHERE k.creator_id = 7101 ORDER BY k.received_at LIMIT 3;
+SELECT k.source, regexp_replace(k.key, '[0-9a-f]{32}', '<hash>') AS key, k.kind, k.revision, length(k.digest) FROM biolink.event_key AS k WHERE k.creator_id = 7101 ORDER BY k.received_at, k.revision DESC LIMIT 3;
 SELECT regexp_replace(k.key, '[0-9a-f]{32}', '<hash>') AS key FROM biolink.event_key AS k WHERE k.creator_id = 7101 AND k.key LIKE 'hash:%';
 
 -- revisions: what a key held before is known again, a refund under an order's key is none, an unpaid order becomes a sale

@@ -19,20 +19,24 @@
 #	  and printed anew by a server, under the odd style ("printing");
 #	- literals of the tests are written so that they mean the same ("edit"); an
 #	  edit changes script and expected output alike.
-# So nothing is left out of a comparison but widths of columns, and what "omit"
-# names with its reason.
+# So nothing is left out of a comparison but widths of columns, the order of rows
+# where a locale of the C library sorts them, and what "omit" names with its reason.
 #
 # One set is the other way round: sessions are ordinary, and each function of
 # the extension that can have them gets the odd values by ALTER FUNCTION ... SET.
 # So nothing printed changes, and settings under which no session could run the
 # tests (row_security = off, quote_all_identifiers) get their turn.
 #
-# Last, the main calls through PgBouncer in transaction mode, where it is
-# installed: sessions there share server connections, and what one of them set.
+# Last, a day's work of two back ends, an administrator and an analyst, directly
+# and, where it is installed, through PgBouncer in transaction mode: sessions there
+# share server connections, what one of them set, and what the server cached.
+#
+# HOSTILE_SETS=pattern runs the sets whose names match (and PgBouncer, if that does).
 
 use strict;
 use warnings;
 
+use Cwd ();
 use IPC::Run;
 use POSIX ();
 use PostgreSQL::Test::Cluster;
@@ -47,7 +51,8 @@ my $database = 'contrib_regression';
 my @tests = map { m{/([^/]+)\.sql$} ? $1 : () } sort glob 'test/sql/*.sql';
 cmp_ok(scalar @tests, '>=', 9, 'there are regression tests');
 my $pg_regress = $ENV{PG_REGRESS} or die 'PG_REGRESS is not set';
-$pg_regress = "$ENV{PWD}/$pg_regress" if $pg_regress !~ m{^/};
+my $tree = Cwd::getcwd();
+$pg_regress = "$tree/$pg_regress" if $pg_regress !~ m{^/};
 
 # ---- edits: the same test, written so that it means the same ----------------------
 
@@ -93,7 +98,7 @@ sub plans_as_before
 {
 	my ($test, $text) = @_;
 
-	$text =~ s/^(CREATE FUNCTION pg_temp\.leaves_read\(.*\)) AS \$\$$/$1 SET enable_partition_pruning = on SET search_path = pg_catalog AS \$\$/m;
+	$text =~ s/^(CREATE FUNCTION pg_temp\.leaves_read\(.* LANGUAGE plpgsql) AS \$\$$/$1 SET enable_partition_pruning = on SET search_path = pg_catalog AS \$\$/m;
 	$text =~ s/^SET enable_bitmapscan = off;$/SET enable_bitmapscan = off; SET enable_indexscan = on; SET enable_indexonlyscan = on;/mg;
 	$text =~ s/^RESET enable_bitmapscan;$/RESET enable_bitmapscan; RESET enable_indexscan; RESET enable_indexonlyscan;/mg;
 	return $text;
@@ -161,7 +166,7 @@ my @sets = (
 	{ name => 'bytea as escapes', settings => { bytea_output => 'escape' }, printing => 1 },
 	{ name => 'backslashes escape', settings => {%strings}, edit => [ \&literals_escaped ] },
 	{ name => 'arrays without nulls', settings => { array_nulls => 'off' }, edit => [ \&nulls_spelled_out ] },
-	{ name => 'look-alikes', settings => { search_path => 'hostile, pg_catalog, public' }, before => lookalikes(), edit => [ \&plans_as_before ], cost => 4 },
+	{ name => 'look-alikes', settings => { search_path => 'hostile, pg_catalog, public', jit => 'off' }, before => lookalikes(), edit => [ \&plans_as_before ], cost => 4 },
 	{ name => 'repeatable read', settings => { default_transaction_isolation => 'repeatable read' } },
 	{ name => 'serializable', settings => { default_transaction_isolation => 'serializable' } },
 	{ name => 'custom plans', settings => { plan_cache_mode => 'force_custom_plan' } },
@@ -173,7 +178,7 @@ my @sets = (
 			enable_bitmapscan => 'off', enable_material => 'off', enable_memoize => 'off', enable_partitionwise_join => 'on', enable_partitionwise_aggregate => 'on' } },
 	{ name => 'a planner that neither prunes nor reorders', edit => [ \&plans_as_before ], settings => { enable_partition_pruning => 'off', constraint_exclusion => 'off',
 			from_collapse_limit => '1', join_collapse_limit => '1', geqo_threshold => '2' } },
-	{ name => 'everything compiled', settings => {%compiled}, edit => [ \&compiled_less_often ], cost => 15 },
+	{ name => 'everything compiled', settings => { %compiled, jit_tuple_deforming => 'off' }, edit => [ \&compiled_less_often ], cost => 15 },
 	{ name => 'expressions compiled with inlining', settings => { %compiled, jit_inline_above_cost => '0', jit_optimize_above_cost => '0' }, cost => 8,
 		omit => { map { $_ => 'a minute of compiling statements on tables' } qw(attribution clicks keys objects track) } },
 	# "regress" is "on" without a line of context in every message
@@ -188,10 +193,10 @@ my @sets = (
 	{ name => 'German (ICU)', locale => { icu => 'de' } },
 	{ name => 'Turkish', locale => { libc => 'tr_TR.UTF-8' }, edit => [ \&lower_in_c ], sorted => 1 },
 	{ name => 'German', locale => { libc => 'de_DE.UTF-8' }, sorted => 1 },
-	{ name => 'client of LATIN1', encoding => 'LATIN1', edit => [ \&in_latin1 ] },
+	{ name => 'client of LATIN1', encoding => 'LATIN1', edit => [ \&in_latin1 ], widths => 1 },
 	{ name => 'client of WIN1252', encoding => 'WIN1252' },
 	{ name => 'within functions', settings => { %printing, %read_nothing, IntervalStyle => 'sql_standard', search_path => 'hostile, pg_catalog', row_security => 'off',
-			default_transaction_isolation => 'serializable', plan_cache_mode => 'force_generic_plan', client_min_messages => 'error' },
+			plan_cache_mode => 'force_generic_plan' },
 		within => 1, before => lookalikes(), cost => 2, omit => { objects => 'it reads the very settings of the functions' } },
 	{ name => 'nearly everything at once', settings => { %printing, %strings, array_nulls => 'off', default_transaction_isolation => 'serializable',
 			plan_cache_mode => 'force_generic_plan', work_mem => '64kB', check_function_bodies => 'off', 'plpgsql.extra_errors' => 'all', enable_hashjoin => 'off' },
@@ -228,7 +233,7 @@ sub lookalikes
 	DECLARE
 		o record;
 		body text := 'BEGIN PERFORM hostile.judge_caller(); RETURN %s; END';
-		kinds oid[] := '{bool,int4,int8,float8,numeric,text,name,oid,uuid,jsonb,bytea,timestamptz,timestamp,date,interval,anyarray}'::regtype[];
+		kinds oid[] := '{bool,int4,int8,float8,numeric,text,uuid,jsonb,bytea,timestamptz,timestamp,date,interval,anyarray}'::regtype[];
 	BEGIN
 		FOR o IN
 			SELECT p.oid, p.oprname AS name, p.oprleft AS l, p.oprright AS r, p.oprresult AS result, f.proisstrict AS is_strict
@@ -264,7 +269,8 @@ sub lookalikes
 			SELECT f.name, f.result, a.arguments, (SELECT string_agg('$' || n, ', ' ORDER BY n) FROM generate_series(1, cardinality(string_to_array(a.arguments, ','))) AS n) AS given
 				FROM (VALUES ('format', 'text'), ('concat', 'text'), ('jsonb_build_object', 'jsonb'), ('jsonb_build_array', 'jsonb')) AS f (name, result),
 					unnest('{"text,text","text,int8","text,jsonb","text,uuid","text,timestamptz","text,text,text","text,name,name","text,text,text,text","text,int8,text,int8",
-						"text,text,text,text,text,text"}'::text[]) AS a (arguments)
+						"text,text,text,int8","text,text,text,text,int8","text,text,text,text,text,text",
+						"text,int8,text,int8,text,text,text,int8,text,text,text,text,text,text,text,int4"}'::text[]) AS a (arguments)
 				WHERE f.name NOT LIKE 'jsonb_build_object' OR cardinality(string_to_array(a.arguments, ',')) % 2 = 0
 		LOOP
 			EXECUTE format('CREATE FUNCTION hostile.%I(%s) RETURNS %s LANGUAGE plpgsql AS %L', o.name, o.arguments, o.result, format(body, format('pg_catalog.%I(%s)', o.name, o.given)));
@@ -357,14 +363,14 @@ sub shell_quoted
 }
 
 # What is evened out, in expected outputs and results alike: widths of columns
-# where values are printed otherwise ("printing"), and the order of rows where
-# the database's collation decides it ("sorted").
+# where values are written otherwise, and the order of rows where the database's
+# collation decides it.
 my $even = <<'END';
 sub evened
 {
-	my ($text, $printing, $sorted) = @_;
+	my ($text, $widths, $sorted) = @_;
 
-	if ($printing)
+	if ($widths)
 	{
 		$text =~ s/ +/ /g;
 		$text =~ s/-{2,}/--/g;
@@ -382,7 +388,7 @@ write_file("$dir/filter.pl", <<'END' . $even);
 use strict;
 use warnings;
 use Encode;
-my ($encoding, $printing, $sorted, @psql) = @ARGV;
+my ($encoding, $widths, $sorted, @psql) = @ARGV;
 my $script = "filter.$$";
 binmode $_ for *STDIN, *STDOUT;
 my $text = do { local $/; <STDIN> };
@@ -396,7 +402,7 @@ close $out;
 my $status = $? >> 8;
 unlink $script;
 $text = encode('UTF-8', decode($encoding, $text)) if $encoding;
-print evened($text, $printing, $sorted);
+print evened($text, $widths, $sorted);
 exit $status;
 END
 
@@ -479,7 +485,7 @@ sub write_set
 	%expected = reprinted($set->{settings}, %expected) if $set->{printing};
 	for my $test (sort keys %expected)
 	{
-		write_file("$at/expected/$test.out", evened($expected{$test}, $set->{printing}, $set->{sorted}));
+		write_file("$at/expected/$test.out", evened($expected{$test}, $set->{widths}, $set->{sorted}));
 	}
 
 	my %session = $set->{within} ? () : %{ $set->{settings} || {} };
@@ -499,8 +505,8 @@ sub write_set
 	}
 	$launch .= "export PGCLIENTENCODING=$set->{encoding}\n" if $set->{encoding};
 	my %encode = (LATIN1 => 'iso-8859-1', WIN1252 => 'cp1252');
-	my @filter = ($^X, "$dir/filter.pl", $set->{encoding} ? $encode{ $set->{encoding} } : '', $set->{printing} || 0, $set->{sorted} || 0);
-	@filter = () if !$set->{encoding} && !$set->{printing} && !$set->{sorted};
+	my @filter = ($^X, "$dir/filter.pl", $set->{encoding} ? $encode{ $set->{encoding} } : '', $set->{widths} || 0, $set->{sorted} || 0);
+	@filter = () if !$set->{encoding} && !$set->{widths} && !$set->{sorted};
 	$launch .= join(' ', 'exec', map { shell_quoted($_) } @filter) . " \"\$@\"\n";
 	write_file("$at/launch", $launch);
 	chmod 0755, "$at/launch";
@@ -516,7 +522,7 @@ sub launched
 	local %ENV = (%ENV, PGTZ => 'PST8PDT', PGDATESTYLE => 'Postgres, MDY');
 	chdir $set->{dir} or die "$set->{dir}: $!";
 	my $done = IPC::Run::run([ './launch', 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $set->{node}->connstr($database) ], '<', \$sql, '>', \$out, '2>&1');
-	chdir $ENV{HOSTILE_TREE} or die "$ENV{HOSTILE_TREE}: $!";
+	chdir $tree or die "$tree: $!";
 	chomp $out;
 	return ($done, $out);
 }
@@ -530,6 +536,7 @@ sub begin
 
 	$set->{node} = $node;
 	$set->{began} = time;
+	$set->{widths} ||= $set->{printing};
 	$set->{tests} = [ grep { !$set->{omit}{$_} } @tests ];
 	write_set($set);
 
@@ -556,6 +563,7 @@ sub begin
 	$node->safe_psql($database, $set->{before}) if $set->{before};
 	my ($done, $out) = launched($set, 'CREATE EXTENSION pgcrypto SCHEMA public; CREATE EXTENSION biolink;');
 	ok($done && $out eq '', "$set->{name}: the extension is made without a word") or diag $out;
+	return 'there is no extension' if !$done;
 
 	my @names = map { "'" . $_ . "'" } sort keys %{ $set->{settings} || {} };
 	push @names, q{'client_encoding'} if $set->{encoding};
@@ -659,19 +667,19 @@ sub finish
 
 	my %wanted = %{ $set->{settings} || {} };
 	$wanted{client_encoding} = $set->{encoding} if $set->{encoding};
-	# it is put into effect when a transaction begins
-	delete $wanted{default_transaction_isolation} if $set->{within};
 	if (%wanted && grep { $_ eq 'track' } @{ $set->{tests} })
 	{
-		my $seen = $node->safe_psql($database, q{SELECT name || ' = ' || string_agg(value, ' and ' ORDER BY value) FROM public.witness GROUP BY name ORDER BY name COLLATE "C"});
-		$seen = join "\n", grep { /^default_transaction_isolation/ ? !$set->{within} : 1 } split /\n/, $seen;
-		is($seen, join("\n", map { "$_ = $wanted{$_}" } sort keys %wanted), "$set->{name}: the settings are in force where events and money are written");
+		my $scripts = join '', map { slurp_file("$set->{dir}/sql/$_.sql") } @{ $set->{tests} };
+		my @seen = split /\n/, $node->safe_psql($database, q{SELECT name || ' = ' || value FROM public.witness ORDER BY name COLLATE "C", value});
+		@seen = grep { exists $wanted{ /^(\S+) = / ? $1 : '' } } @seen;
+		# but what a test sets by itself
+		@seen = grep { my ($name, $value) = /^(\S+) = (.*)/; $value eq $wanted{$name} || $scripts !~ /^SET (?:LOCAL )?\Q$name\E (?:=|TO) '?\Q$value\E'?;/mi } @seen;
+		is(join("\n", @seen), join("\n", map { "$_ = $wanted{$_}" } sort keys %wanted), "$set->{name}: the settings are in force where events and money are written");
 	}
 	note sprintf '%s: %.1f s', $set->{name}, time - $set->{began};
 	return;
 }
 
-$ENV{HOSTILE_TREE} = $ENV{PWD};
 {
 	my @waiting = sort { ($b->{cost} || 1) <=> ($a->{cost} || 1) } grep { $_->{name} =~ /(?:$wanted_sets)/ } @sets;
 	my @idle = @nodes;
@@ -699,6 +707,217 @@ $ENV{HOSTILE_TREE} = $ENV{PWD};
 		push @idle, $set->{node};
 	}
 	ok(!%running, 'every set came to its end');
+}
+
+# ---- through PgBouncer ---------------------------------------------------------------------
+
+# session starts a psql that stays connected.
+sub session
+{
+	my ($connection) = @_;
+	my %session = (in => '', out => '');
+
+	$session{run} = IPC::Run::start([ 'psql', '-XAtq', '-d', $connection ], '<', \$session{in}, '>', \$session{out}, '2>&1',
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	return \%session;
+}
+
+# told hands over statements without waiting.
+sub told
+{
+	my ($session, $sql) = @_;
+
+	$session->{out} = '';
+	$session->{in} .= "$sql;\n\\echo __end__\n";
+	$session->{run}->pump_nb;
+	return;
+}
+
+# answer waits for what comes back.
+sub answer
+{
+	my ($session) = @_;
+
+	$session->{run}->pump until $session->{out} =~ /^__end__\n/m;
+	$session->{out} =~ s/^__end__\n//m;
+	chomp(my $out = $session->{out});
+	return $out;
+}
+
+# asked does both.
+sub asked
+{
+	my ($session, $sql) = @_;
+
+	told($session, $sql);
+	return answer($session);
+}
+
+# day_of_work takes two application back ends, an administrator and an analyst
+# through visits, clicks, orders, jobs and numbers, and returns all answers.
+sub day_of_work
+{
+	my ($connect) = @_;
+	my ($shop, $other_shop, $keeper, $reader) = map { session($connect->($_)) } qw(shop shop keeper reader);
+	my $agent = '"user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0"';
+	my $click = sub { return "SELECT c.status, replace(c.redirect_url, c.token::text, '<token>') FROM biolink.click(1, 'a', '{$agent, $_[0]}') AS c"; };
+	my %pids;
+	my @answers;
+	my $did = sub { push @answers, asked(@_); return $answers[-1]; };
+
+	# what one leaves behind, the next one finds
+	asked($shop, q{SET TimeZone = 'Australia/Lord_Howe'; SET DateStyle = 'SQL, DMY'; SET IntervalStyle = 'sql_standard'; SET search_path = nowhere; SET plan_cache_mode = force_custom_plan});
+	$did->($shop, q{INSERT INTO biolink.creator (handle, hosts, currency, time_zone, settings) VALUES ('mia', '{mia.example}', 'EUR', 'Europe/Berlin', '{"half_life": "2 days"}') RETURNING creator_id});
+	$did->($other_shop, q{INSERT INTO biolink.link (creator_id, slug, url) VALUES (1, 'a', 'https://shop.example/a') RETURNING link_id});
+	my $token = asked($shop, qq{SELECT v.token FROM biolink.open_page(1, '{$agent, "url": "https://mia.example/?utm_source=ig", "occurred_at": "2026-03-29T01:30:00+01:00", "visitor": "v"}') AS v});
+
+	# each of the two in the way of the other, so that both work on several server connections
+	for my $n (1 .. 4)
+	{
+		my ($busy, $free) = $n % 2 ? ($shop, $other_shop) : ($other_shop, $shop);
+		$did->($busy, 'BEGIN; ' . $click->(qq{"key": "busy $n", "visitor": "v", "token": "$token", "occurred_at": "2026-03-29T03:0$n:00+02:00"}));
+		$did->($free, $click->(qq{"key": "free $n", "visitor": "v", "occurred_at": "2026-03-29T04:0$n:00+02:00"}));
+		$pids{$_}{ asked($_, 'SELECT pg_backend_pid()') } = 1 for $shop, $other_shop;
+		asked($busy, $n == 4 ? 'ROLLBACK' : 'COMMIT');
+	}
+	$did->($shop, $click->(qq{"key": "busy $_", "visitor": "v", "occurred_at": "2026-03-29T05:00:00+02:00"})) for 3, 4;
+
+	# what is cached: a link that never was, that came to be after all, and that was changed
+	my $tried = q{SELECT c.status, split_part(c.redirect_url, '?', 1) FROM biolink.click(1, 'b', '{}') AS c};
+	$did->($shop, 'BEGIN');
+	$did->($shop, q{INSERT INTO biolink.link (creator_id, slug, url) VALUES (1, 'b', 'https://shop.example/never')});
+	$did->($shop, $tried);
+	$did->($shop, 'ROLLBACK');
+	$did->($_, $tried) for $shop, $other_shop, $shop;
+	$did->($other_shop, q{INSERT INTO biolink.link (creator_id, slug, url) VALUES (1, 'b', 'https://shop.example/b')});
+	$did->($_, $tried) for $shop, $other_shop, $shop;
+	$did->($other_shop, q{UPDATE biolink.link SET url = 'https://shop.example/new' WHERE slug = 'b'});
+	$did->($shop, 'BEGIN; SELECT 1');
+	$did->($_, $tried) for $other_shop, $shop;
+	$did->($shop, 'COMMIT');
+
+	# one order, told by both at once; what the settings left behind would make of its times
+	my $order = q{SELECT t.status FROM biolink.track(1, '{"kind": "order", "source": "shop", "key": "o", "order_id": "o", "amount": 999, "currency": "EUR", "visitor": "v", "occurred_at": "2026-04-02T10:00:00Z"}') AS t};
+	$did->($shop, "BEGIN; $order");
+	told($other_shop, $order);
+	$did->($shop, 'COMMIT');
+	push @answers, answer($other_shop);
+	$did->($other_shop, q{SELECT t.status FROM biolink.track(1, '{"kind": "refund", "source": "shop", "key": "r", "order_id": "o", "amount": 100, "currency": "EUR", "occurred_at": "2026-04-03T10:00:00Z"}') AS t});
+
+	$did->($keeper, q{CALL biolink.run_job('attribute')});
+	$did->($keeper, q{CALL biolink.run_job('maintain')});
+	$did->($keeper, q{INSERT INTO biolink.creator_member (creator_id, role_name) VALUES (1, 'reader')});
+	$did->($shop, q{SELECT c.status FROM biolink.click(1, 'a', '{"user_agent": "Mozilla/5.0 (iPhone) Instagram", "visitor": "v", "occurred_at": "2026-04-01T10:00:00Z"}') AS c});
+	$did->($keeper, q{CALL biolink.run_job('attribute')});
+	$did->($reader, q{SELECT p.dimensions, p.visits, p.clicks, p.visitors, p.revenue, p.refunds, p.net_revenue FROM biolink.performance(1, '{day,channel,link}', '2026-03-01Z', '2026-05-01Z', 'time_decay') AS p});
+	$did->($reader, q{SELECT a.model, string_agg(a.credit::text, ' ' ORDER BY a.position) FROM biolink.attribution AS a WHERE a.order_id = 'o' GROUP BY a.model ORDER BY a.model});
+	$did->($keeper, 'SELECT rule, ok, failures FROM biolink.integrity_check()');
+	$did->($reader, q{SELECT biolink.click(1, 'a', '{}')});
+
+	for my $session ($shop, $other_shop, $keeper, $reader)
+	{
+		$session->{in} .= "\\q\n";
+		$session->{run}->finish;
+	}
+	return (scalar(keys %{ $pids{$shop} }), @answers);
+}
+
+# what all of it comes to
+my $answers = <<'END';
+1
+1
+ok|https://shop.example/a?bl=<token>
+ok|https://shop.example/a?bl=<token>
+ok|https://shop.example/a?bl=<token>
+ok|https://shop.example/a?bl=<token>
+ok|https://shop.example/a?bl=<token>
+ok|https://shop.example/a?bl=<token>
+ok|https://shop.example/a?bl=<token>
+ok|https://shop.example/a?bl=<token>
+duplicate|https://shop.example/a?bl=<token>
+ok|https://shop.example/a?bl=<token>
+
+
+ok|https://shop.example/never
+
+refused|
+refused|
+refused|
+
+ok|https://shop.example/b
+ok|https://shop.example/b
+ok|https://shop.example/b
+
+1
+ok|https://shop.example/new
+ok|https://shop.example/new
+
+inserted
+
+duplicate
+inserted
+
+
+
+ok
+
+{"day": "2026-03-29", "link": "a", "channel": "direct"}|0|5|1|0|0|0
+{"day": "2026-03-29", "link": null, "channel": "instagram"}|1|0|1|0|0|0
+{"day": "2026-03-29", "link": "a", "channel": "instagram"}|0|3|1|0|0|0
+{"day": "2026-04-01", "link": "a", "channel": "instagram"}|0|1|1|0|0|0
+{"day": "2026-04-02", "link": "a", "channel": "direct"}|0|0|0|326|32|294
+{"day": "2026-04-02", "link": "a", "channel": "instagram"}|0|0|0|673|68|605
+first|899 0 0 0
+last|0 0 0 899
+last_non_direct|0 0 0 899
+linear|225 225 225 224
+position|360 90 90 359
+time_decay|143 146 148 462
+exactly_once|t|0
+money_conserved|t|0
+causality|t|0
+nothing_lost|t|0
+privacy|t|0
+ERROR:  permission denied for function click
+END
+
+SKIP:
+{
+	skip 'only some sets are asked for', 4 if 'PgBouncer' !~ /(?:$wanted_sets)/;
+	$first->safe_psql('postgres', q{CREATE ROLE shop LOGIN; CREATE ROLE keeper LOGIN; CREATE ROLE reader LOGIN});
+	for my $name (qw(direct pooled))
+	{
+		$first->safe_psql('postgres', "CREATE DATABASE $name TEMPLATE template0");
+		$first->safe_psql($name, 'CREATE EXTENSION biolink CASCADE; GRANT biolink_app TO shop; GRANT biolink_admin TO keeper; GRANT biolink_analyst TO reader');
+	}
+	my ($connections, @direct) = day_of_work(sub { $first->connstr('direct') . " user=$_[0]" });
+	is($connections, 1, 'without PgBouncer a session has one backend');
+	is(join("\n", @direct, ''), $answers, 'without PgBouncer all answers are right');
+
+	my ($program) = grep { -x } map { "$_/pgbouncer" } split(/:/, $ENV{PATH}), qw(/usr/sbin /usr/local/sbin);
+	skip 'there is no pgbouncer here (package pgbouncer)', 2 if !$program;
+
+	my $socket = PostgreSQL::Test::Utils::tempdir_short;
+	my $port = PostgreSQL::Test::Cluster::get_free_port();
+	write_file("$dir/users.txt", join '', map { qq{"$_" ""\n} } qw(shop keeper reader));
+	write_file("$dir/pgbouncer.ini", "[databases]\npooled = host=" . $first->host . ' port=' . $first->port . "\n[pgbouncer]\nlisten_addr =\nlisten_port = $port\n"
+		. "unix_socket_dir = $socket\nauth_type = trust\nauth_file = $dir/users.txt\npool_mode = transaction\ndefault_pool_size = 2\nlogfile = $dir/pgbouncer.log\n");
+	my $bouncer = IPC::Run::start([ $program, '-q', "$dir/pgbouncer.ini" ], '<', \undef, '>', "$dir/pgbouncer.out", '2>&1');
+	for (1 .. 200)
+	{
+		last if -S "$socket/.s.PGSQL.$port";
+		select undef, undef, undef, 0.05;
+	}
+	($connections, my @pooled) = day_of_work(sub { "host=$socket port=$port dbname=pooled user=$_[0]" });
+	is($connections, 2, 'through PgBouncer a session works on two backends, each shared with another session');
+	is(join("\n", @pooled, ''), $answers, 'through PgBouncer in transaction mode all answers are right') or diag slurp_file("$dir/pgbouncer.log");
+	$bouncer->signal('INT');
+	$bouncer->finish;
+}
+
+for my $node (@nodes)
+{
+	unlike(slurp_file($node->logfile), qr/PANIC|server process .* was terminated by signal/, $node->name . ': no crash');
 }
 
 done_testing();
