@@ -189,7 +189,7 @@ BEGIN
 	FOR line IN EXECUTE 'EXPLAIN ' || query LOOP
 		leaves := leaves || regexp_replace(line, '^.* on (event_[0-9a-z_]+) .*$', '\1');
 	END LOOP;
-	RETURN (SELECT string_agg(DISTINCT l, ' ') FROM unnest(leaves) AS l WHERE l ~ '^event_[0-9a-z_]+$');
+	RETURN (SELECT string_agg(DISTINCT l, ' ') FROM unnest(leaves) AS l WHERE l ~ '^event_([0-9]{4}_[0-9]{2}|default)$');
 END
 $$;
 SELECT pg_temp.leaves_read('SELECT * FROM biolink.event AS e WHERE e.creator_id = 7201 AND e.occurred_at >= ''2026-03-02Z'' AND e.occurred_at < ''2026-03-03Z''');
