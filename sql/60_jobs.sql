@@ -141,6 +141,10 @@ BEGIN
 		RETURN NULL;
 	END IF;
 
+	-- A slice of the job "attribute" whose snapshot is older than the move, but whose plan is younger, would look for moved rows where it
+	-- cannot see them yet: it has to be over, and the next one waits for its next run.
+	PERFORM pg_advisory_xact_lock(1651272303, hashtext('attribute'));
+
 	EXECUTE format('CREATE TABLE biolink.%I (LIKE biolink.event INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', leaf);
 	-- What is in the default partition already moves under a lock on that partition, for which we wait no longer than lock_timeout. A row of
 	-- this month that waited for the same lock would fail after it, being routed already: where such rows come in now, inserts have to wait
