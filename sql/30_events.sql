@@ -187,11 +187,15 @@ CREATE TABLE biolink.attribution_queue (
 	queue_id pg_catalog.int8 GENERATED ALWAYS AS IDENTITY,
 	conversion_id pg_catalog.uuid NOT NULL,
 	reason pg_catalog.text NOT NULL,
+	attempts pg_catalog.int4 NOT NULL DEFAULT 0,
+	retry_at pg_catalog.timestamptz,
+	error pg_catalog.text,
 	PRIMARY KEY (creator_id, queue_id)
 );
 ALTER TABLE biolink.attribution_queue OWNER TO biolink_owner;
 COMMENT ON TABLE biolink.attribution_queue IS 'Conversions whose path has to be built: appended to by track() and by the fold of late touches, emptied by the job "attribute".';
 COMMENT ON COLUMN biolink.attribution_queue.reason IS 'arrived, merged, updated or late_touch.';
+COMMENT ON COLUMN biolink.attribution_queue.attempts IS 'How often building it failed; retry_at: not before this time again; error: SQLSTATE and message of the last time.';
 
 DO $$
 DECLARE

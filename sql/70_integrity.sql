@@ -106,6 +106,16 @@ BEGIN
 				AND NOT EXISTS (SELECT FROM biolink.conversion AS c WHERE c.creator_id = r.creator_id AND c.conversion_id = r.event_id)
 				AND NOT EXISTS (SELECT FROM biolink.attribution_queue AS q WHERE q.creator_id = r.creator_id AND q.conversion_id = r.event_id)
 		UNION ALL
+		SELECT 'nothing_lost', 'sale without a touch, though one arrived and was folded', jsonb_build_object('creator_id', c.creator_id, 'conversion_id', c.conversion_id)
+			FROM biolink.conversion AS c
+			WHERE (only_creator IS NULL OR c.creator_id = only_creator) AND c.reason = 'no_touch'
+				AND NOT EXISTS (SELECT FROM biolink.attribution_queue AS q WHERE q.creator_id = c.creator_id AND q.conversion_id = c.conversion_id)
+				AND EXISTS (SELECT FROM biolink.conversion_evidence AS v
+					JOIN biolink.event AS e ON e.creator_id = v.creator_id AND (e.event_id = v.touch_id OR e.visitor OPERATOR(biolink.=) v.visitor)
+					WHERE v.creator_id = c.creator_id AND v.conversion_id = c.conversion_id
+						AND e.kind IN ('visit', 'click') AND e.occurred_at <= c.converted_at AND (c.is_test OR NOT e.is_test)
+						AND e.received_at < (SELECT p.folded_until FROM biolink.job_checkpoint AS p WHERE p.job = 'attribute'))
+		UNION ALL
 		SELECT 'privacy', 'raw email address or phone number in a context', jsonb_build_object('creator_id', e.creator_id, 'event_id', e.event_id)
 			FROM events AS e
 			WHERE e.context IS NOT NULL AND biolink.mask_identifiers(e.context) <> e.context

@@ -6,3 +6,6 @@ REVOKE ALL ON ALL PROCEDURES IN SCHEMA biolink FROM PUBLIC;
 
 -- The owner acts for the functions that run as it.
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA biolink TO biolink_owner;
+
+-- A worker that is there looks at the new extension when this transaction commits.
+SELECT biolink.wake_worker();

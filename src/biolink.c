@@ -9,7 +9,9 @@
  */
 #include "biolink.h"
 
+#include "job_lock.h"
 #include "keys.h"
+#include "worker.h"
 
 BIOLINK_MODULE_MAGIC("biolink", BIOLINK_VERSION);
 
@@ -19,5 +21,8 @@ void		_PG_init(void);
 void
 _PG_init(void)
 {
+	job_lock_init();
+	worker_init();
+	/* last: it reserves the prefix of the settings */
 	keys_init();
 }

@@ -37,4 +37,9 @@
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
+/* from 17 on a wait event of an extension has a name in pg_stat_activity */
+#if PG_VERSION_NUM < 170000
+#define WaitEventExtensionNew(name) PG_WAIT_EXTENSION
+#endif
+
 #endif							/* BIOLINK_COMPAT_H */

@@ -22,6 +22,7 @@
 
 #include "house.h"
 #include "keys.h"
+#include "worker.h"
 
 #include "access/xact.h"
 #include "mb/pg_wchar.h"
@@ -282,6 +283,7 @@ event_insert(EventRow *row)
 #undef PUT_TEXT
 
 	plan_execute(&event_plan, values, nulls);
+	worker_wake_at_commit();
 }
 
 /* digest_under computes a digest under one key. */

@@ -88,8 +88,8 @@ sub is_copy
 	for my $line (split /\n/, $list)
 	{
 		my ($relation, $kind) = $line =~ /^\((\w+),(\w)\)$/ or die $line;
-		# transaction ids mean nothing elsewhere, so these rows stay behind
-		next if $relation eq 'job_candidate';
+		# transaction ids and runs of jobs mean nothing elsewhere, so these rows stay behind
+		next if $relation =~ /^(?:job_candidate|job_run|job_run_run_id_seq|job_status|worker_status)$/;
 		my $query = "SELECT * FROM biolink.$relation";
 		$query = "SELECT last_value, is_called FROM biolink.$relation" if $kind eq 'S';
 		my $rows = rows($node_a, $database_a, $query);
