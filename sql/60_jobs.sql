@@ -149,7 +149,9 @@ DECLARE
 	name CONSTANT text := biolink.require_job(job);
 	run int8;
 BEGIN
-	IF NOT biolink.job_run_lock(name) THEN
+	IF runner NOT IN ('call', 'worker') THEN
+		RAISE EXCEPTION 'the runner of a job is call or worker, not "%"', runner USING ERRCODE = 'invalid_parameter_value';
+	ELSIF NOT biolink.job_run_lock(name) THEN
 		RETURN NULL;
 	END IF;
 	-- whoever ran it held the lock that we have now
@@ -219,12 +221,15 @@ BEGIN
 			state = CASE WHEN COALESCE(r.sqlstate, failed_with) IS NOT NULL THEN 'failed' WHEN stopped_because IS NOT NULL THEN 'stopped' ELSE 'done' END
 		WHERE r.run_id = job_end.run_id AND r.pid = pg_backend_pid() AND r.state IN ('running', 'aborted')
 		RETURNING r.* INTO run;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'run % is not one that this session has begun', job_end.run_id USING ERRCODE = 'object_not_in_prerequisite_state';
+	END IF;
 	PERFORM biolink.job_run_unlock();
 	RETURN run;
 END
 $$;
 COMMENT ON FUNCTION biolink.job_end(pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.text) IS
-	'Ends a run of this session: done, stopped for a reason, or failed with a SQLSTATE and a message, or with the first error of its slices. Returns its row. At commit the job is free for others.';
+	'Ends a run of this session: done, stopped for a reason, or failed with a SQLSTATE and a message, or with the first error of its slices. Returns its row. At commit the job is free for others. Errors: 55000 for a run of another session, or one that has ended.';
 
 CREATE PROCEDURE biolink.run_job(name pg_catalog.text)
 	LANGUAGE plpgsql
@@ -311,9 +316,9 @@ CREATE FUNCTION biolink.schedule_job(name pg_catalog.text, every pg_catalog.inte
 	AS $$
 BEGIN
 	PERFORM biolink.require_job(name);
-	IF every < '1 second' OR time_limit < '1 second' OR NOT isfinite(now() + every) OR NOT isfinite(now() + time_limit) THEN
+	IF every NOT BETWEEN '1 second' AND '1 year' OR time_limit NOT BETWEEN '1 second' AND '1 year' THEN
 		RAISE EXCEPTION 'a job cannot be scheduled every % with a time limit of %', COALESCE(every::text, 'built-in interval'), COALESCE(time_limit::text, 'the built-in length')
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'Both are at least one second; NULL stands for what is built in. To stop a job, pause_job() it.';
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Both are from one second to one year; NULL stands for what is built in. To stop a job, pause_job() it.';
 	END IF;
 	INSERT INTO biolink.job AS j (job, every, time_limit) VALUES (name, schedule_job.every, schedule_job.time_limit)
 		ON CONFLICT (job) DO UPDATE SET every = excluded.every, time_limit = excluded.time_limit;
@@ -321,7 +326,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION biolink.schedule_job(pg_catalog.text, pg_catalog.interval, pg_catalog.interval) IS
-	'Sets how often a job runs in the background in this database, and how long a run may take. A job that commits bring work runs when there is some, at most this often; the others are looked at this often. NULL: as built in. Errors: 22023 for an unknown job or an interval under one second.';
+	'Sets how often a job runs in the background in this database, and how long a run may take. A job that commits bring work runs when there is some, at most this often; the others are looked at this often. NULL: as built in. Errors: 22023 for an unknown job, or an interval under a second or over a year.';
 
 CREATE FUNCTION biolink.pause_job(name pg_catalog.text DEFAULT NULL) RETURNS pg_catalog.void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER COST 100
