@@ -313,6 +313,8 @@ COMMENT ON FUNCTION biolink.worker_schedule() IS 'The schedule as the background
 CREATE FUNCTION biolink.schedule_job(name pg_catalog.text, every pg_catalog.interval, time_limit pg_catalog.interval DEFAULT NULL) RETURNS pg_catalog.void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER COST 100
 	SET search_path = pg_catalog, pg_temp
+	-- errors name intervals
+	SET IntervalStyle = 'postgres'
 	AS $$
 BEGIN
 	PERFORM biolink.require_job(name);
