@@ -73,8 +73,8 @@ BEGIN
 		-- than the time since the last fold. Folding twice queues twice and changes nothing: take in the last week as the clock has it now.
 		since := next.noted_at - interval '7 days';
 	END IF;
-	-- an hour in one slice, or a hundredth of what there is to catch up with
-	upto := least(next.noted_at, since + greatest(interval '1 hour', (next.noted_at - since) / 100));
+	-- a few hours in one slice, or a fiftieth of what there is to catch up with
+	upto := least(next.noted_at, since + greatest(interval '6 hours', (next.noted_at - since) / 50));
 
 	INSERT INTO biolink.attribution_queue (creator_id, conversion_id, reason)
 		SELECT v.creator_id, v.conversion_id, 'late_touch'
@@ -97,7 +97,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION biolink.attribute_fold() IS
-	'Second step of a fold: queues the conversions that visits and clicks which arrived since the last checkpoint belong to, and moves the checkpoint, by an hour or more at a time: the noted pair is gone when the fold is complete. Returns how many; NULL when an older transaction still runs or the job runs elsewhere.';
+	'Second step of a fold: queues the conversions that visits and clicks which arrived since the last checkpoint belong to, and moves the checkpoint, by six hours or more at a time: the noted pair is gone when the fold is complete. Returns how many; NULL when an older transaction still runs or the job runs elsewhere.';
 
 CREATE FUNCTION biolink.attribute_build(creator_id pg_catalog.int8, conversions pg_catalog.uuid[]) RETURNS pg_catalog.int8
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER COST 100000
