@@ -22,6 +22,8 @@
  *	- A key is only made (in the data directory) by a call that is going to
  *	  write, where the database has recorded none, and never twice: link(2)
  *	  fails for the second, who then reads the first one's.
+ *	- A fingerprint is recorded by a call that has just found the key where it
+ *	  is kept: one that only this backend's memory still has is lost.
  *	- Cached keys are those of epochs that were not revoked in the newest
  *	  snapshot, and are dropped with the first invalidation of key_epoch.
  *	- What was learnt from rows that the current transaction may have written
@@ -149,7 +151,8 @@ static struct
 	int			pid;			/* locked memory is not locked in a child */
 	bool		loaded;			/* roots holds what the source gave */
 	bool		matched;		/* and none differs from what is recorded */
-	bool		recorded;		/* and all of them are */
+	bool		anchored;		/* and the first one is recorded */
+	bool		recorded;		/* and so are the others */
 	bool		provisional;	/* learnt so in a transaction still open */
 	bool		warned;			/* one warning for each load is enough */
 	TimestampTz reload_time;	/* configuration it was loaded under */
@@ -225,7 +228,6 @@ wipe_all(void)
 		sodium_memzero(roots, sizeof(*roots));
 	known.loaded = false;
 	known.matched = false;
-	known.recorded = false;
 	known.provisional = false;
 }
 
@@ -529,6 +531,7 @@ fail_making(const char *what, const char *path, const char *unlink_path)
 static void
 make_root_file(const char *path)
 {
+	char		directory[MAXPGPATH];
 	char		temporary[MAXPGPATH];
 	uint8	   *key;
 	char	   *line;
@@ -536,9 +539,15 @@ make_root_file(const char *path)
 	bool		written;
 	bool		made = true;
 
-	/* base backups and pg_rewind leave out what is called so */
+	/*
+	 * Base backups and pg_rewind leave out what is here, and a crash leaves
+	 * nothing behind: the postmaster clears it before it goes on.
+	 */
+	snprintf(directory, MAXPGPATH, "%s/base/%s", DataDir, PG_TEMP_FILES_DIR);
 	snprintf(temporary, MAXPGPATH, "%s/%s_%s.%d",
-			 DataDir, PG_TEMP_FILE_PREFIX, MADE_FILE_NAME, MyProcPid);
+			 directory, PG_TEMP_FILE_PREFIX, MADE_FILE_NAME, MyProcPid);
+	if (MakePGDirectory(directory) != 0 && errno != EEXIST)
+		fail_making("create", directory, NULL);
 	if (unlink(temporary) != 0 && errno != ENOENT)
 		fail_making("remove", temporary, NULL);
 	fd = OpenTransientFilePerm(temporary, O_WRONLY | O_CREAT | O_EXCL | PG_BINARY,
@@ -705,59 +714,93 @@ may_write(void)
 }
 
 /*
- * find_roots loads the root keys, making the first one if allowed, and
- * compares them with what is recorded.  On false *trouble says why.
+ * load_roots reads the root keys, making the first one if allowed.  On false
+ * *trouble says why.
+ */
+static bool
+load_roots(bool may_create, Trouble *trouble)
+{
+	if (!read_roots(trouble))
+	{
+		RecordedRoot recorded[MAX_GENERATIONS];
+		int			nrecorded;
+
+		if (!trouble->absent)
+			return false;
+
+		nrecorded = recorded_roots(recorded);
+		if (nrecorded == 0)
+		{
+			char		path[MAXPGPATH];
+
+			trouble->message = "there is no biolink root key yet";
+			trouble->hint = "The first call that writes makes one; or set biolink.root_key_file or biolink.root_key_command.";
+			if (!may_create || !may_write())
+				return false;
+			(void) root_source(path);
+			make_root_file(path);
+		}
+
+		/* made just now: here, or elsewhere between the look for it and the record */
+		if (!read_roots(trouble))
+		{
+			if (trouble->absent && nrecorded > 0)
+			{
+				trouble->absent = false;
+				trouble->detail =
+					psprintf("%s The database was used with the root key of fingerprint %s.",
+							 trouble->detail, recorded[0].fingerprint);
+			}
+			return false;
+		}
+	}
+
+	/* what was derived before may have been derived from others */
+	wipe_cache();
+	known.loaded = true;
+	return true;
+}
+
+/*
+ * find_roots loads the root keys where they are not in hand, compares them
+ * with what is recorded, and records them if allowed.  On false *trouble says
+ * why.
  */
 static bool
 find_roots(bool may_create, Trouble *trouble)
 {
 	RecordedRoot recorded[MAX_GENERATIONS];
 	int			nrecorded;
+	bool		fresh = !known.loaded;
 	bool		matched;
+	bool		recording;
 
-	if (!known.loaded)
-	{
-		if (!read_roots(trouble))
-		{
-			if (!trouble->absent)
-				return false;
-
-			nrecorded = recorded_roots(recorded);
-			if (nrecorded == 0)
-			{
-				char		path[MAXPGPATH];
-
-				trouble->message = "there is no biolink root key yet";
-				trouble->hint = "The first call that writes makes one; or set biolink.root_key_file or biolink.root_key_command.";
-				if (!may_create || !may_write())
-					return false;
-				(void) root_source(path);
-				make_root_file(path);
-			}
-
-			/* made just now: here, or elsewhere between the look for it and the record */
-			if (!read_roots(trouble))
-			{
-				if (trouble->absent && nrecorded > 0)
-				{
-					trouble->absent = false;
-					trouble->detail =
-						psprintf("%s The database was used with the root key of fingerprint %s.",
-								 trouble->detail, recorded[0].fingerprint);
-				}
-				return false;
-			}
-		}
-
-		/* what was derived before may have been derived from others */
-		wipe_cache();
-		known.loaded = true;
-	}
+	if (fresh && !load_roots(may_create, trouble))
+		return false;
 
 	nrecorded = recorded_roots(recorded);
 	matched = match_roots(recorded, nrecorded, trouble);
-	if (matched && may_create && may_write() && nrecorded < roots->count)
+	recording = matched && may_create && may_write() && nrecorded < roots->count;
+
+	/*
+	 * What was read by an earlier call may have been removed or put right
+	 * since.  It must not be recorded when nobody else will find it, nor be
+	 * refused when everybody else finds the right one.
+	 */
+	if (!fresh && (recording || !matched))
 	{
+		known.loaded = false;
+		known.matched = false;
+		return find_roots(may_create, trouble);
+	}
+
+	if (recording)
+	{
+		char		path[MAXPGPATH];
+
+		/* whoever made the file may not have come to this, or may never */
+		if (root_source(path) == SOURCE_MADE)
+			fsync_fname(DataDir, true);
 		record_roots(recorded, nrecorded);
 
 		/* someone else may have been first, with another key */
@@ -768,13 +811,13 @@ find_roots(bool may_create, Trouble *trouble)
 	{
 		/* the next call looks for the right one again, a command's after a pause */
 		known.matched = false;
-		known.recorded = false;
 		known.loaded = false;
 		known.command_failed_at = GetCurrentTimestamp();
 		return false;
 	}
 
 	known.matched = true;
+	known.anchored = recorded_as(recorded, nrecorded, 1) != NULL;
 	known.recorded = nrecorded >= roots->count;
 	known.provisional = true;
 	known.warned = false;
@@ -792,7 +835,8 @@ roots_ready(bool may_create, bool can_wait, Trouble *trouble)
 {
 	bool		same_house = known.house_generation == house()->generation;
 
-	if (known.matched && known.pid == MyProcPid && same_house &&
+	if (known.matched && known.anchored &&
+		known.pid == MyProcPid && same_house &&
 		known.reload_time == PgReloadTime &&
 		(known.recorded || !may_create || !may_write()))
 		return true;
@@ -809,7 +853,6 @@ roots_ready(bool may_create, bool can_wait, Trouble *trouble)
 	{
 		wipe_cache();
 		known.matched = false;
-		known.recorded = false;
 	}
 
 	if (!can_wait && !known.loaded && root_key_command[0] != '\0' &&
@@ -1248,10 +1291,7 @@ static void
 forget_provisional(void)
 {
 	if (known.provisional)
-	{
 		known.matched = false;
-		known.recorded = false;
-	}
 }
 
 /* at_transaction_end settles what was learnt within a transaction. */
