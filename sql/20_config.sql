@@ -9,7 +9,7 @@ CREATE FUNCTION biolink.invalidate_cached() RETURNS trigger
 COMMENT ON FUNCTION biolink.invalidate_cached() IS 'Statement trigger of the tables whose rows backends cache: makes every backend drop what it holds of the table, or of the tables that the trigger''s arguments name.';
 
 CREATE FUNCTION biolink.valid_settings(settings pg_catalog.jsonb) RETURNS pg_catalog.bool
-	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT COST 200
+	LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE STRICT COST 200
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 DECLARE

@@ -38,7 +38,8 @@ CREATE FUNCTION biolink.performance_rows(creator pg_catalog.int8, by_dimensions 
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 DECLARE
-	wanted text[] := COALESCE(by_dimensions, '{}');
+	-- of one dimension, whatever its shape
+	wanted text[] := ARRAY(SELECT w.name FROM unnest(by_dimensions) WITH ORDINALITY AS w (name, place) ORDER BY w.place);
 	models constant text[] := '{first,last,last_non_direct,linear,position,time_decay}';
 	unknown text;
 	of_event text;

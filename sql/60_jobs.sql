@@ -129,7 +129,7 @@ $$;
 COMMENT ON FUNCTION biolink.require_job(pg_catalog.text) IS 'Returns the name of a job, or fails with 22023 where there is none of that name.';
 
 CREATE FUNCTION biolink.job_pending(job pg_catalog.text) RETURNS pg_catalog.bool
-	LANGUAGE plpgsql STABLE PARALLEL UNSAFE SECURITY DEFINER COST 1000
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER COST 1000
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 BEGIN

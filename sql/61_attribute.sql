@@ -28,7 +28,7 @@ $$;
 COMMENT ON FUNCTION biolink.note_checkpoint(pg_catalog.text) IS 'First step of a fold: notes a time and takes a transaction id (noted), unless an earlier pair is still there (waiting) or the job is running elsewhere (busy).';
 
 CREATE FUNCTION biolink.attribute_pending() RETURNS pg_catalog.bool
-	LANGUAGE plpgsql STABLE PARALLEL UNSAFE SECURITY DEFINER COST 1000
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER COST 1000
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 DECLARE

@@ -49,7 +49,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION biolink.ensure_event_partition(pg_catalog.timestamptz) IS
-	'Makes the partition of biolink.event for the month (UTC) that holds a time, and moves what the default partition has of it. Returns its name, NULL when it is there already or the job "maintain" runs elsewhere. Errors: 55P03 when a long transaction keeps the default partition locked; the next run tries again.';
+	'Makes the partition of biolink.event for the month (UTC) that holds a time, and moves what the default partition has of it. Returns its name, NULL when it is there already or the job "maintain" runs elsewhere. Errors: 22023 for infinity, 22008 for a time too far off to have a month after it, 55P03 when a long transaction keeps the default partition locked; the next run tries again.';
 
 CREATE FUNCTION biolink.missing_event_partitions() RETURNS SETOF pg_catalog.timestamptz
 	LANGUAGE sql STABLE PARALLEL UNSAFE SECURITY DEFINER COST 1000 ROWS 3

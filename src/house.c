@@ -318,7 +318,10 @@ invalidate_cached(PG_FUNCTION_ARGS)
 											RelationGetNamespace(trigger->tg_relation));
 
 		if (!OidIsValid(oid))
-			elog(ERROR, "there is no table \"%s\" to invalidate", definition->tgargs[i]);
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("there is no table \"%s\" beside \"%s\", whose rows a trigger on it would invalidate",
+							definition->tgargs[i], RelationGetRelationName(trigger->tg_relation))));
 		CacheInvalidateRelcacheByRelid(oid);
 	}
 	PG_RETURN_POINTER(NULL);

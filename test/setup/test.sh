@@ -5,7 +5,7 @@
 #	  What `make test` runs: the set-up, every suite, one summary line.
 #
 # Variables read, all optional: SUITES (which of: unit regress isolation tap
-# model clients), REGRESS, ISOLATION, TAP (names of single tests; with one of
+# model random clients), REGRESS, ISOLATION, TAP (names of single tests; with one of
 # them and no SUITES only those suites run), WORK_DIR (see cluster.sh),
 # TEST_TIMEOUT (seconds for one program, 1200), BIOLINK_SHARED (public test data
 # of others that some unit tests read: ../shared).
@@ -143,7 +143,7 @@ main()
 
 	if [ -z "${SUITES:-}" ]; then
 		single="${REGRESS:+regress} ${ISOLATION:+isolation} ${TAP:+tap}"
-		SUITES=$([ -n "${single// /}" ] && echo "$single" || echo "unit regress isolation tap model clients")
+		SUITES=$([ -n "${single// /}" ] && echo "$single" || echo "unit regress isolation tap model random clients")
 	fi
 
 	# public lists of others, kept beside the tree: the tests run in a copy of it

@@ -115,6 +115,30 @@ CALL biolink.run_job('maintain');
 SELECT state, error FROM biolink.job_run WHERE run_id = :run;
 SELECT state, last_state FROM biolink.job_status WHERE job = 'maintain';
 
+\echo == a savepoint that is rolled back takes the run with it, and pg_advisory_unlock_all(), as in DISCARD ALL, the lock
+BEGIN;
+SAVEPOINT s;
+SELECT biolink.job_begin('attribute') IS NOT NULL AS begun;
+ROLLBACK TO s;
+SELECT biolink.job_begin('attribute') IS NOT NULL AS begun;
+SAVEPOINT t;
+SELECT state FROM biolink.job_end((SELECT max(run_id) FROM biolink.job_run));
+ROLLBACK TO t;
+COMMIT;
+-- still in that run
+SELECT biolink.job_begin('maintain');
+SELECT state FROM biolink.job_end((SELECT max(run_id) FROM biolink.job_run));
+BEGIN;
+SAVEPOINT s;
+SELECT biolink.job_begin('attribute') IS NOT NULL AS begun;
+RELEASE s;
+COMMIT;
+SELECT pg_advisory_unlock_all();
+SELECT biolink.job_begin('maintain') IS NOT NULL AS begun;
+SELECT state FROM biolink.job_end((SELECT max(run_id) FROM biolink.job_run));
+SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 25196;
+CALL biolink.run_job('attribute');
+
 \echo == what cannot be built holds up nothing else, and is tried again
 RESET ROLE;
 ALTER TABLE biolink.conversion ADD CONSTRAINT regress_poison CHECK (order_id NOT LIKE 'poison%') NOT VALID;
