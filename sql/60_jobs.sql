@@ -245,6 +245,8 @@ BEGIN
 		RETURN;
 	END IF;
 	WHILE more LOOP
+		-- each statement is to see what committed before it, whatever the caller's default
+		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 		SELECT s.more INTO more FROM biolink.job_step(run) AS s;
 		COMMIT;
 	END LOOP;

@@ -66,7 +66,7 @@ BEGIN
 		-- a transaction that may hold rows of before is still running: the next run looks again
 		RETURN NULL;
 	END IF;
-	since := COALESCE((SELECT p.folded_until FROM biolink.job_checkpoint AS p WHERE p.job = 'attribute'),
+	since := COALESCE((SELECT NULLIF(p.folded_until, '-infinity') FROM biolink.job_checkpoint AS p WHERE p.job = 'attribute'),
 		least((SELECT min(e.received_at) FROM biolink.event AS e), next.noted_at));
 	IF since > next.noted_at THEN
 		-- The clock was set back. What arrived after that and before this pair was noted has times that lie before the checkpoint, by no more
@@ -138,6 +138,10 @@ BEGIN
 	IF NOT biolink.job_lock('attribute') THEN
 		RETURN;
 	END IF;
+	-- A snapshot older than the lock would not see what the slice or fold before did, nor would that see what this one does: under REPEATABLE
+	-- READ and SERIALIZABLE this fails then, to be tried again. A fold moves the same row.
+	INSERT INTO biolink.job_checkpoint (job, folded_until) VALUES ('attribute', '-infinity')
+		ON CONFLICT (job) DO UPDATE SET folded_until = job_checkpoint.folded_until;
 	creator_id := after_creator;
 	taken := 0;
 	failed := 0;

@@ -25,12 +25,13 @@ BEGIN
 
 	EXECUTE format('CREATE TABLE biolink.%I (LIKE biolink.event INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', leaf);
 	-- What is in the default partition already moves under a lock on that partition, for which we wait no longer than lock_timeout. A row of
-	-- this month that waited for the same lock would fail after it, being routed already: where such rows come in now, inserts have to wait
-	-- before they are routed, on the parent. Months ahead have none, so making partitions ahead keeps nobody waiting.
+	-- this month that waited for the same lock would fail after it, being routed already, and a look-up would not find what was moved, its
+	-- plan having been made without the new partition: where such rows come in now, both have to wait on the parent, before they have locked
+	-- the default partition. Months ahead have none, so making partitions ahead keeps nobody waiting.
 	IF month <= now() + interval '1 day'
 		OR EXISTS (SELECT FROM ONLY biolink.event_default AS e WHERE e.occurred_at >= month AND e.occurred_at < month_after)
 	THEN
-		LOCK TABLE ONLY biolink.event IN EXCLUSIVE MODE;
+		LOCK TABLE ONLY biolink.event IN ACCESS EXCLUSIVE MODE;
 	END IF;
 	LOCK TABLE ONLY biolink.event_default IN ACCESS EXCLUSIVE MODE;
 	EXECUTE format('WITH stray AS (DELETE FROM ONLY biolink.event_default WHERE occurred_at >= $1 AND occurred_at < $2 RETURNING *)

@@ -13,6 +13,7 @@
 #include "biolink.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(arrival);
@@ -21,6 +22,11 @@ PG_FUNCTION_INFO_V1(arrival);
 TimestampTz
 arrival_time(void)
 {
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot store events during recovery"),
+				 errhint("This server is a standby: send events to the primary.")));
 	(void) GetTopTransactionId();
 	return GetCurrentTimestamp();
 }

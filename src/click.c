@@ -401,7 +401,7 @@ find_visit(EventRow *row, const Request *request, const TokenVerdict *verdict,
 			values[1] = UUIDPGetDatum(&named);
 			values[2] = TimestampTzGetDatum(at);
 			values[3] = TimestampTzGetDatum(at + 1000);
-			if (plan_execute(&named_event_plan, values, NULL) > 0)
+			if (plan_find(&named_event_plan, values, NULL) > 0)
 			{
 				inherit(row, request, has_cookie, "token");
 				return;

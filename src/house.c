@@ -281,6 +281,21 @@ plan_read_latest(SavedPlan *plan, Datum *values, const char *nulls)
 }
 
 /*
+ * plan_find looks up a row that is never changed, but may be moved to another
+ * partition: a snapshot of the transaction that is older than the move does
+ * not show it there, one of now does.  The first look has waited for the move.
+ */
+uint64
+plan_find(SavedPlan *plan, Datum *values, const char *nulls)
+{
+	uint64		found = plan_execute(plan, values, nulls);
+
+	if (found == 0 && IsolationUsesXactSnapshot())
+		found = plan_read_latest(plan, values, nulls);
+	return found;
+}
+
+/*
  * cached_table_generation takes in what other backends committed and returns
  * the table's change counter.
  */

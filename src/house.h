@@ -62,6 +62,7 @@ extern void owner_leave(OwnerScope *scope);
 
 extern uint64 plan_execute(SavedPlan *plan, Datum *values, const char *nulls);
 extern uint64 plan_read_latest(SavedPlan *plan, Datum *values, const char *nulls);
+extern uint64 plan_find(SavedPlan *plan, Datum *values, const char *nulls);
 
 extern uint64 cached_table_generation(CachedTable table);
 

@@ -555,7 +555,7 @@ revise(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 	KnownSale	sale;
 	const char *conflict;
 
-	if (plan_execute(&known_order_plan, values, NULL) == 0)
+	if (plan_find(&known_order_plan, values, NULL) == 0)
 	{
 		park(event, "key_reused", answer);
 		return;
