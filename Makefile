@@ -14,7 +14,13 @@
 #	make mutate			do the tests notice when the code is wrong?
 #	make lint			warnings as errors, and the rules of the house
 #	make chroot-test	make test in a minimal system of its own (root only); CHROOT_RELEASE=trixie,
-#						say, for another release and so another PostgreSQL
+#						say, for another release
+#	make test-matrix	no warnings and all tests on the other majors of PostgreSQL, each in a system
+#						of its own (root only); MATRIX="17 18" for some majors, MATRIX_SUITES= for
+#						some suites, MATRIX_CACHE=dir for the systems that were made before
+#	make asan			make unit where AddressSanitizer and UBSan have to be there and to bite
+#	make valgrind		regression and isolation suites and the background worker in a server under
+#						valgrind's memcheck; SUITES="regress isolation worker", REGRESS=, ISOLATION=
 
 EXTENSION = biolink
 MODULE_big = biolink
@@ -24,7 +30,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" biolink.cont
 
 # ---- targets of our own ---------------------------------------------------
 
-OWN_TARGETS = test demo bench unit fuzz mutate lint chroot-test
+OWN_TARGETS = test demo bench unit asan fuzz valgrind mutate lint chroot-test test-matrix
 
 # PG_CONFIG goes on only when somebody chose it; otherwise
 # test/setup/packages.sh looks for the best there is.
@@ -59,8 +65,23 @@ chroot-test:
 	@CHROOT_RELEASE='$(CHROOT_RELEASE)' CHROOT_MIRROR='$(CHROOT_MIRROR)' CHROOT_DIR='$(CHROOT_DIR)' \
 		CHROOT_CACHE='$(CHROOT_CACHE)' CHROOT_SUITES='$(CHROOT_SUITES)' test/setup/chroot.sh
 
+test-matrix:
+	@MATRIX='$(MATRIX)' MATRIX_SUITES='$(MATRIX_SUITES)' MATRIX_CACHE='$(MATRIX_CACHE)' \
+		CHROOT_CACHE='$(CHROOT_CACHE)' test/setup/matrix.sh
+
+valgrind:
+	@$(CHOSEN_PG_CONFIG) SUITES='$(SUITES)' REGRESS='$(REGRESS)' ISOLATION='$(ISOLATION)' \
+		WORK_DIR='$(WORK_DIR)' test/setup/valgrind.sh
+
 unit: unit-build
 	@test/setup/unit.sh
+
+# A compiler that had no sanitizers the last time is asked again.
+asan:
+	@test/setup/packages.sh asan > /dev/null
+	@[ -s build/sanitize ] || rm -f build/sanitize
+	@$(MAKE) --no-print-directory unit-build
+	@UNIT_CC='$(UNIT_CC)' test/setup/unit.sh sanitized
 
 fuzz: fuzz-build
 	@test/fuzz/run.sh '$(SECONDS)'
@@ -162,7 +183,7 @@ $(INSTALL_SQL): $(SQL_PARTS) biolink.control Makefile
 	@echo 'built $@ from $(words $(SQL_PARTS)) parts'
 
 # Objects are made anew for another PostgreSQL, version or set of flags.
-BUILT_FOR := $(shell $(PG_CONFIG) --version --includedir-server) $(EXTVERSION)
+BUILT_FOR := $(shell $(PG_CONFIG) --version --includedir-server) $(EXTVERSION) $(if $(WERROR),-Werror)
 .PHONY: FORCE
 .built-for: FORCE
 	@echo '$(BUILT_FOR)' | cmp -s - $@ || echo '$(BUILT_FOR)' > $@

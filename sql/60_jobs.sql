@@ -37,6 +37,7 @@ CREATE TABLE biolink.job_run (
 ALTER TABLE biolink.job_run OWNER TO biolink_owner;
 CREATE INDEX job_run_job_idx ON biolink.job_run (job, run_id);
 COMMENT ON TABLE biolink.job_run IS 'Runs of jobs: a row is committed before the work begins and brought up to date with every slice. Of each job the last 500 are kept, and the last 100 that failed. Not dumped: they tell of this server.';
+COMMENT ON SEQUENCE biolink.job_run_run_id_seq IS 'Numbers of runs. Not dumped: neither are the runs.';
 COMMENT ON COLUMN biolink.job_run.runner IS 'worker (in the background) or call (CALL biolink.run_job()).';
 COMMENT ON COLUMN biolink.job_run.state IS
 	'running; done; stopped (by its time limit, a switch, or somebody who wants the database: the next run goes on); failed (error says why); aborted (its process ended without saying how: killed, cancelled, crashed).';

@@ -32,7 +32,8 @@
 #	  logs stay and their place is printed.
 #
 # Variables read: PG_CONFIG (which PostgreSQL), WORK_DIR (a working directory
-# to keep and use again), TMPDIR.
+# to keep and use again), TMPDIR, CLUSTER_PROGRAM (what cluster_start runs in
+# place of postgres: one that runs postgres in turn, under valgrind, say).
 # Variables set: TOP (the tree), WORK, PG_CONFIG, PATH, CLUSTER_USER, and per
 # cluster PGHOST, PGPORT, PGUSER, PGDATABASE.
 #
@@ -361,7 +362,8 @@ cluster_start()
 
 	export PGHOST=$CLUSTER_SOCKETS PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
 	CLUSTERS_STARTED+=("$data")
-	if ! (cd / && as_user pg_ctl -s -w -t 120 -D "$data" -l "$data/server.log" start); then
+	if ! (cd / && as_user pg_ctl -s -w -t 120 ${CLUSTER_PROGRAM:+-p "$CLUSTER_PROGRAM"} -D "$data" \
+		-l "$data/server.log" start); then
 		tail -n 40 "$data/server.log" >&2
 		setup_die "the server did not start"
 	fi

@@ -9,8 +9,10 @@
 # Owns the list of what is needed, how each thing is recognised, and the
 # Debian or Ubuntu package that brings it.  Groups: build (compiler, server
 # headers, libsodium), test (build, server with pgcrypto, Perl's IPC::Run,
-# Python 3), fuzz (build, clang with libFuzzer), chroot (debootstrap),
-# lint (shellcheck).  Default: test.
+# Python 3), asan (compiler with sanitizers, libsodium), fuzz (clang with
+# libFuzzer, libsodium), valgrind (valgrind that runs), chroot (debootstrap,
+# zstd), lint (shellcheck), extra (what some tests use where it is, and skip
+# without: PostgreSQL's JIT, PgBouncer; after test).  Default: test.
 #
 # Invariants:
 #	- A thing is missing only when using it fails, so software that came
@@ -188,6 +190,13 @@ int LLVMFuzzerTestOneInput(const char *data, unsigned long size) { return size >
 		-fsanitize=fuzzer,address,undefined
 }
 
+# has_sanitizers succeeds where the C compiler brings both sanitizers.
+has_sanitizers() { compiles cc 'int main(void) { return 0; }' -fsanitize=address,undefined; }
+
+# has_valgrind succeeds where valgrind runs a program: it needs the symbols of
+# the dynamic loader, which Debian keeps in a package of their own.
+has_valgrind() { valgrind -q --error-exitcode=9 true >/dev/null 2>&1; }
+
 # missing_packages sets the array packages to what has to be installed.
 missing_packages()
 {
@@ -196,7 +205,7 @@ missing_packages()
 	packages=()
 	for group in "$@"; do
 		case $group in
-			build|test|fuzz)
+			build|test|asan|fuzz)
 				has make || packages+=(make)
 				has cc || packages+=(gcc)
 				has_libc || packages+=(libc6-dev)
@@ -219,11 +228,25 @@ missing_packages()
 				perl -MIPC::Run -e 1 2>/dev/null || packages+=(libipc-run-perl)
 				has python3 || packages+=(python3)
 				;;
+			asan)
+				# they come with gcc
+				has_sanitizers || packages+=(gcc libc6-dev)
+				;;
 			fuzz)
 				has_libfuzzer || packages+=(clang libclang-rt-dev llvm)
 				;;
 			chroot)
 				has debootstrap || [ -x /usr/sbin/debootstrap ] || packages+=(debootstrap)
+				has zstd || packages+=(zstd)
+				;;
+			valgrind)
+				has_valgrind || packages+=(valgrind libc6-dbg)
+				;;
+			extra)
+				# a package of its own from 18 on
+				[ -n "$pg_config" ] && [ -f "$("$pg_config" --pkglibdir)/llvmjit.so" ] ||
+					packages+=("postgresql-${major:-MAJOR}-jit")
+				has pgbouncer || [ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
 				;;
 			lint)
 				has shellcheck || packages+=(shellcheck)

@@ -17,7 +17,7 @@
 set -u
 
 # shellcheck source=test/setup/cluster.sh
-source "$(dirname "$0")/cluster.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/cluster.sh"
 # shellcheck source=test/setup/count.sh
 source "$TOP/test/setup/count.sh"
 
@@ -137,14 +137,25 @@ run_script()
 	fi
 }
 
-main()
+# choose_suites sets SUITES where nobody did: to those of the single tests that
+# were named, else to the arguments.
+choose_suites()
 {
-	local suite single=''
+	local single="${REGRESS:+regress} ${ISOLATION:+isolation} ${TAP:+tap}"
 
 	if [ -z "${SUITES:-}" ]; then
-		single="${REGRESS:+regress} ${ISOLATION:+isolation} ${TAP:+tap}"
-		SUITES=$([ -n "${single// /}" ] && echo "$single" || echo "unit regress isolation tap model random clients")
+		SUITES=$([ -n "${single// /}" ] && echo "$single" || echo "$*")
 	fi
+}
+
+# no_crash succeeds where no process of the server came to a bad end.
+no_crash() { ! grep -E 'PANIC|\(PID [0-9]+\) was terminated by signal' "$WORK/cluster/server.log"; }
+
+main()
+{
+	local suite
+
+	choose_suites unit regress isolation tap model random clients
 
 	# public lists of others, kept beside the tree: the tests run in a copy of it
 	export BIOLINK_SHARED=${BIOLINK_SHARED:-$(dirname "$TOP")/shared}
@@ -164,13 +175,12 @@ main()
 			*) run_script "$suite" ;;
 		esac
 	done
-	if grep -E 'PANIC|server process .* was terminated by signal' "$WORK/cluster/server.log"; then
-		count_not_ok "no crash of the server"
-	else
-		count_ok "no crash of the server"
-	fi
+	count_check "no crash of the server" no_crash
 	cluster_stop "$WORK/cluster"
 	count_summary
 }
 
-main
+# valgrind.sh uses the suites for a server of its own
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+	main
+fi
