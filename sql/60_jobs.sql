@@ -265,6 +265,19 @@ $$;
 COMMENT ON PROCEDURE biolink.run_job(pg_catalog.text) IS
 	'Runs a job now, to its end, committing between slices: attribute (paths of the conversions that new rows affect), maintain (partitions ahead, stray events moved). CALL it outside a transaction block. Running it again, or in two sessions, is harmless. Errors: 22023 for an unknown job, 2D000 within a transaction block, else what the run failed with.';
 
+CREATE FUNCTION biolink.job_runners() RETURNS TABLE (job pg_catalog.text, run_id pg_catalog.int8)
+	LANGUAGE sql STABLE PARALLEL UNSAFE SECURITY DEFINER COST 1000 ROWS 1
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	-- the pid alone might have been given to another process since: it must hold the lock of a run (see src/job_lock.c)
+	SELECT r.job, r.run_id FROM biolink.job_run AS r
+		WHERE r.state = 'running'
+			AND EXISTS (SELECT FROM pg_locks AS l
+				WHERE l.locktype = 'advisory' AND l.objsubid = 25196 AND l.classid = 1 AND l.granted AND l.pid = r.pid
+					AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
+$$;
+COMMENT ON FUNCTION biolink.job_runners() IS 'The runs whose runner is alive.';
+
 CREATE FUNCTION biolink.job_schedule() RETURNS TABLE (job pg_catalog.text, every pg_catalog.interval, time_limit pg_catalog.interval, paused pg_catalog.bool, by_commit pg_catalog.bool,
 		failures pg_catalog.int8, unfinished pg_catalog.bool, last_run_id pg_catalog.int8, due_at pg_catalog.timestamptz)
 	LANGUAGE sql STABLE PARALLEL UNSAFE SECURITY DEFINER COST 1000 ROWS 2
@@ -284,9 +297,9 @@ CREATE FUNCTION biolink.job_schedule() RETURNS TABLE (job pg_catalog.text, every
 		CROSS JOIN LATERAL (SELECT COALESCE(j.every, b.every) AS every) AS s
 		LEFT JOIN LATERAL (SELECT r.* FROM biolink.job_run AS r WHERE r.job = b.job ORDER BY r.run_id DESC LIMIT 1) AS last ON true
 		CROSS JOIN LATERAL (
-			-- a run that is neither running nor done, stopped or failed by its own word counts as failed: see job_begin()
+			-- a run of which the runner is gone, though it never said how it ended, has failed
 			SELECT count(*) AS failures FROM biolink.job_run AS r
-				WHERE r.job = b.job AND r.state NOT IN ('done', 'stopped')
+				WHERE r.job = b.job AND r.state NOT IN ('done', 'stopped') AND (r.state <> 'running' OR NOT EXISTS (SELECT FROM biolink.job_runners() AS a WHERE a.run_id = r.run_id))
 					AND r.run_id > COALESCE((SELECT max(d.run_id) FROM biolink.job_run AS d WHERE d.job = b.job AND d.state IN ('done', 'stopped')), 0)
 		) AS f
 		-- up to a tenth more, another each time: jobs of many databases do not come at once
@@ -303,15 +316,25 @@ CREATE FUNCTION biolink.job_unfinished(job pg_catalog.text) RETURNS pg_catalog.b
 $$;
 COMMENT ON FUNCTION biolink.job_unfinished(pg_catalog.text) IS 'Whether a job has left something for later: rows that failed, or a fold that waits for an older transaction.';
 
-CREATE FUNCTION biolink.worker_schedule() RETURNS TABLE (job pg_catalog.text, due_ms pg_catalog.int8, every_ms pg_catalog.int8, limit_ms pg_catalog.int8, by_commit pg_catalog.bool, unfinished pg_catalog.bool)
+CREATE FUNCTION biolink.worker_schedule() RETURNS TABLE (job pg_catalog.text, due_ms pg_catalog.int8, every_ms pg_catalog.int8, limit_ms pg_catalog.int8, by_commit pg_catalog.bool, unfinished pg_catalog.bool, again_ms pg_catalog.int8)
 	LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER COST 1000 ROWS 2
 	SET search_path = pg_catalog, pg_temp
 	AS $$
-	SELECT s.job, least(1e15, ceil(extract(epoch FROM greatest(s.due_at, clock_timestamp() - interval '1 year') - clock_timestamp()) * 1000))::int8, (extract(epoch FROM s.every) * 1000)::int8,
-			(extract(epoch FROM s.time_limit) * 1000)::int8, s.by_commit, s.unfinished
-		FROM biolink.job_schedule() AS s WHERE NOT s.paused ORDER BY s.due_at, s.job
+	-- a run that was cut short ended, for all that is known, when that was noticed: the next one waits from then on
+	UPDATE biolink.job_run AS r SET state = 'aborted', finished_at = clock_timestamp(), error = 'the runner ended without saying how'
+		WHERE r.state = 'running' AND NOT EXISTS (SELECT FROM biolink.job_runners() AS a WHERE a.run_id = r.run_id);
+	SELECT s.job, d.due_ms, (extract(epoch FROM s.every) * 1000)::int8, (extract(epoch FROM s.time_limit) * 1000)::int8, s.by_commit, s.unfinished,
+			CASE
+				WHEN NOT s.unfinished THEN -1
+				WHEN s.failures > 0 OR EXISTS (SELECT FROM biolink.job_candidate AS c WHERE c.job = s.job) THEN greatest(d.due_ms, 0)
+				ELSE COALESCE((SELECT ceil(extract(epoch FROM greatest(min(COALESCE(q.retry_at, clock_timestamp())), clock_timestamp()) - clock_timestamp()) * 1000) FROM biolink.attribution_queue AS q), -1)::int8
+			END
+		FROM biolink.job_schedule() AS s
+		CROSS JOIN LATERAL (SELECT least(1e15, ceil(extract(epoch FROM greatest(s.due_at, clock_timestamp() - interval '1 year') - clock_timestamp()) * 1000))::int8 AS due_ms) AS d
+		WHERE NOT s.paused ORDER BY s.due_at, s.job
 $$;
-COMMENT ON FUNCTION biolink.worker_schedule() IS 'The schedule as the background worker reads it: jobs that are not paused, the most overdue first, times in milliseconds from now.';
+COMMENT ON FUNCTION biolink.worker_schedule() IS
+	'The schedule as the background worker reads it: jobs that are not paused, the most overdue first, times in milliseconds from now; again_ms: when there is work that no commit announces, -1 for none. Notes runs that were cut short, from when on the next one waits.';
 
 CREATE FUNCTION biolink.schedule_job(name pg_catalog.text, every pg_catalog.interval, time_limit pg_catalog.interval DEFAULT NULL) RETURNS pg_catalog.void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER COST 100
@@ -361,19 +384,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION biolink.resume_job(pg_catalog.text) IS 'Undoes pause_job() for a job of this database, or for all of them. Errors: 22023 for an unknown job.';
-
-CREATE FUNCTION biolink.job_runners() RETURNS TABLE (job pg_catalog.text, run_id pg_catalog.int8)
-	LANGUAGE sql STABLE PARALLEL UNSAFE SECURITY DEFINER COST 1000 ROWS 1
-	SET search_path = pg_catalog, pg_temp
-	AS $$
-	-- the pid alone might have been given to another process since: it must hold the lock of a run (see src/job_lock.c)
-	SELECT r.job, r.run_id FROM biolink.job_run AS r
-		WHERE r.state = 'running'
-			AND EXISTS (SELECT FROM pg_locks AS l
-				WHERE l.locktype = 'advisory' AND l.objsubid = 25196 AND l.classid = 1 AND l.granted AND l.pid = r.pid
-					AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
-$$;
-COMMENT ON FUNCTION biolink.job_runners() IS 'The runs whose runner is alive.';
 
 CREATE FUNCTION biolink.job_waits() RETURNS TABLE (job pg_catalog.text, since pg_catalog.timestamptz, waits_for pg_catalog.text)
 	LANGUAGE sql STABLE PARALLEL UNSAFE SECURITY DEFINER COST 1000 ROWS 1

@@ -115,7 +115,7 @@ typedef struct WorkerSlot
 	Oid			database;		/* InvalidOid where the slot is free */
 	pg_atomic_uint32 woken;		/* work was committed since the last round started */
 	SlotState	state;
-	bool		excluded;		/* biolink.worker_databases leaves it out */
+	bool		excluded;		/* it is not served, or no scan has said yet that it is */
 	bool		absent;			/* the extension is not there */
 	pid_t		pid;
 	int			failures;		/* rounds in a row that failed */
@@ -135,6 +135,7 @@ typedef struct WorkerShared
 	TimestampTz launcher_started_at;
 	bool		no_worker_slot; /* max_worker_processes has been reached */
 	bool		crowded;		/* more databases than slots */
+	bool		scan_wanted;	/* a slot was added that no scan has seen */
 	WorkerSlot	slots[MAX_SLOTS];
 } WorkerShared;
 
@@ -146,7 +147,8 @@ typedef struct ScheduledJob
 	int64		every_ms;
 	int64		limit_ms;
 	bool		by_commit;		/* commits bring it work */
-	bool		unfinished;		/* it has work left that no commit announces */
+	int64		again_ms;		/* from now; when it has work that no commit announces, -1 for never */
+	bool		looked_at;		/* this round has seen whether it has anything to do */
 } ScheduledJob;
 
 /* A database known to lack the extension, and the last scan that saw it. */
@@ -270,7 +272,12 @@ wake_launcher(void)
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	wake_slot = find_slot(MyDatabaseId);
 	if (wake_slot < 0)
+	{
+		/* whether it is served, the launcher has to find out: it may be a template */
 		wake_slot = add_slot(MyDatabaseId);
+		if (wake_slot >= 0)
+			shared->slots[wake_slot].excluded = shared->scan_wanted = true;
+	}
 	if (wake_slot >= 0)
 	{
 		slot = &shared->slots[wake_slot];
@@ -395,6 +402,9 @@ scan_databases(void)
 	AbsentDatabase *entry;
 
 	scan++;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->scan_wanted = false;
+	LWLockRelease(shared->lock);
 	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
 	relation = table_open(DatabaseRelationId, AccessShareLock);
@@ -405,13 +415,12 @@ scan_databases(void)
 		bool		served;
 		int			i;
 
-		/* a template must not be connected to while it is copied */
-		if (!form->datallowconn || form->datistemplate)
-			continue;
-		served = is_served(NameStr(form->datname));
+		/* a template must not be connected to while it is copied; sessions that are there may wake us all the same */
+		served = form->datallowconn && !form->datistemplate && is_served(NameStr(form->datname));
 		LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 		i = find_slot(form->oid);
-		if (i < 0 && served && !is_absent(form->oid, scan))
+		/* asked in any case, as it remembers that the database is still there */
+		if (i < 0 && !is_absent(form->oid, scan) && served)
 			i = add_slot(form->oid);
 		if (i >= 0)
 		{
@@ -453,6 +462,18 @@ scan_databases(void)
 	}
 }
 
+/* scan_wanted says whether somebody added a slot that no scan has seen. */
+static bool
+scan_wanted(void)
+{
+	bool		wanted;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	wanted = shared->scan_wanted;
+	LWLockRelease(shared->lock);
+	return wanted;
+}
+
 /* when_due is the time at which a slot's next round is to start; -1 for never.  The lock is held. */
 static int64
 when_due(WorkerSlot *slot)
@@ -486,6 +507,20 @@ reap(void)
 		}
 		LWLockRelease(shared->lock);
 	}
+}
+
+/* database_wanted says whether somebody has, or waits to have, a database for themselves. */
+static bool
+database_wanted(Oid database)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, database, 0);
+	/* DROP DATABASE and its like hold a stronger one while they wait for sessions to end */
+	if (LockAcquire(&tag, RowExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	LockRelease(&tag, RowExclusiveLock, true);
+	return false;
 }
 
 /* start_round starts the round of a slot; false if the server has no worker slot left. */
@@ -571,6 +606,14 @@ start_due_rounds(void)
 
 	while ((wait = next_round(&chosen)) == 0)
 	{
+		/* the worker would wait at the door, and find the database gone */
+		if (database_wanted(shared->slots[chosen].database))
+		{
+			LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+			shared->slots[chosen].next_ms = shared->slots[chosen].next_woken_ms = monotonic_ms() + (int64) naptime * 1000;
+			LWLockRelease(shared->lock);
+			continue;
+		}
 		if (start_round(chosen))
 			refused = 0;
 		else
@@ -602,6 +645,8 @@ biolink_launcher_main(Datum arg)
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	/* it is at nothing that could be cancelled */
+	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
 	/* to no database: the shared catalogs are enough */
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
@@ -648,7 +693,7 @@ biolink_launcher_main(Datum arg)
 			int			next;
 
 			/* also before a start: the database may be gone by now */
-			if (monotonic_ms() >= next_scan || next_round(&next) == 0)
+			if (monotonic_ms() >= next_scan || scan_wanted() || next_round(&next) == 0)
 			{
 				scan_databases();
 				next_scan = monotonic_ms() + SCAN_MS;
@@ -835,16 +880,16 @@ slice_run(Slice *slice, ErrorData **failure)
 				elog(ERROR, "SPI_connect failed");
 			if (slice->limit_ms > 0)
 				enable_timeout_after(STATEMENT_TIMEOUT, (int) Min(slice->limit_ms, INT_MAX));
+			/* a restricted operation may leave no trigger for the commit: they run at once, with the rights of the slice */
+			rc = SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0);
+			if (rc < 0)
+				elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
 			rc = SPI_execute_with_args(slice->sql, slice->nargs, slice->argtypes,
 									   slice->values, slice->nulls, false, 0);
 			if (rc < 0)
 				elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(rc));
 			if (SPI_processed > 0 && slice->take != NULL)
 				slice->take(slice->state);
-			/* deferred triggers run here, with the rights of the slice */
-			rc = SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0);
-			if (rc < 0)
-				elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
 			disable_timeout(STATEMENT_TIMEOUT, false);
 			SPI_finish();
 			SetUserIdAndSecContext(user, context);
@@ -903,20 +948,6 @@ round_fails(ErrorData *failure)
 	my_outcome = OUTCOME_FAILED;
 }
 
-/* database_wanted says whether somebody waits to have this database for themselves. */
-static bool
-database_wanted(void)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
-	/* DROP DATABASE and its like hold a stronger one while they wait for sessions to end */
-	if (LockAcquire(&tag, RowExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
-		return true;
-	LockRelease(&tag, RowExclusiveLock, true);
-	return false;
-}
-
 /* should_stop is asked between slices; returns why the round has to end, or NULL. */
 static const char *
 should_stop(void)
@@ -934,7 +965,7 @@ should_stop(void)
 		return "biolink.worker was switched off";
 	if (!is_served(my_database))
 		return "biolink.worker_databases leaves this database out";
-	if (database_wanted())
+	if (database_wanted(MyDatabaseId))
 		return "somebody wants the database for themselves";
 	return NULL;
 }
@@ -989,7 +1020,7 @@ take_schedule(void *state)
 		job->every_ms = int8_at(row, 3);
 		job->limit_ms = int8_at(row, 4);
 		job->by_commit = bool_at(row, 5);
-		job->unfinished = bool_at(row, 6);
+		job->again_ms = int8_at(row, 6);
 		*schedule = lappend(*schedule, job);
 	}
 	MemoryContextSwitchTo(old);
@@ -1135,7 +1166,7 @@ read_schedule(List **schedule)
 {
 	ErrorData  *failure = NULL;
 	Slice		slice = {
-		.sql = "SELECT s.job, s.due_ms, s.every_ms, s.limit_ms, s.by_commit, s.unfinished FROM biolink.worker_schedule() AS s",
+		.sql = "SELECT s.job, s.due_ms, s.every_ms, s.limit_ms, s.by_commit, s.again_ms FROM biolink.worker_schedule() AS s",
 		.take = take_schedule,
 		.state = schedule
 	};
@@ -1155,9 +1186,25 @@ read_schedule(List **schedule)
 	return false;
 }
 
+/* was_looked_at says whether the round, going by the schedule as it began, has looked at a job. */
+static bool
+was_looked_at(List *schedule, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, schedule)
+	{
+		ScheduledJob *job = lfirst(cell);
+
+		if (strcmp(job->name, name) == 0)
+			return job->looked_at;
+	}
+	return false;
+}
+
 /* plan_next_round works out when this database is to be looked into again. */
 static void
-plan_next_round(List *schedule)
+plan_next_round(List *before, List *schedule)
 {
 	int64		now = monotonic_ms();
 	int64		wait = 24 * 3600 * INT64CONST(1000);
@@ -1175,8 +1222,12 @@ plan_next_round(List *schedule)
 		if (job->by_commit)
 		{
 			wait_woken = Min(wait_woken, Max(job->due_ms, 0));
-			if (!job->unfinished)
-				again = Max(again, SWEEP_MS);
+			/*
+			 * Commits wake us, but if it was not due yet, the one that woke
+			 * us has been forgotten with this round.
+			 */
+			if (was_looked_at(before, job->name))
+				again = job->again_ms < 0 ? Max(again, SWEEP_MS) : Max(again, Min(job->again_ms, SWEEP_MS));
 		}
 		wait = Min(wait, again);
 	}
@@ -1193,12 +1244,13 @@ plan_next_round(List *schedule)
 static void
 round_jobs(void)
 {
+	List	   *before;
 	List	   *schedule;
 	ListCell   *cell;
 
-	if (!read_schedule(&schedule))
+	if (!read_schedule(&before))
 		return;
-	foreach(cell, schedule)
+	foreach(cell, before)
 	{
 		ScheduledJob *job = lfirst(cell);
 
@@ -1209,12 +1261,13 @@ round_jobs(void)
 			my_outcome = OUTCOME_YIELDED;
 			return;
 		}
+		job->looked_at = true;
 		if (!run_job(job))
 			return;
 	}
 	if (!read_schedule(&schedule))
 		return;
-	plan_next_round(schedule);
+	plan_next_round(before, schedule);
 	my_outcome = OUTCOME_DONE;
 }
 
