@@ -240,16 +240,17 @@ DECLARE
 	more pg_catalog.bool := true;
 	ended biolink.job_run;
 BEGIN
+	-- Each statement is to see what committed before it, whatever the caller's default. This comes first in a transaction, before any expression.
 	COMMIT;
+	SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 	IF run IS NULL THEN
 		RAISE NOTICE 'job "%" is running elsewhere', name;
 		RETURN;
 	END IF;
 	WHILE more LOOP
-		-- each statement is to see what committed before it, whatever the caller's default
-		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 		SELECT s.more INTO more FROM biolink.job_step(run) AS s;
 		COMMIT;
+		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 	END LOOP;
 	ended := biolink.job_end(run);
 	COMMIT;

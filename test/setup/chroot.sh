@@ -123,7 +123,13 @@ run_tests()
 	count_summary
 }
 
-if [ "${1:-}" != within ]; then
+main()
+{
+	if [ "${1:-}" = within ]; then
+		logs=$2 root=$3
+		run_tests
+		return
+	fi
 	system_possible
 	apt-get update -q > /dev/null 2>&1
 	if [ -n "${CHROOT_DIR:-}" ]; then
@@ -131,7 +137,6 @@ if [ "${1:-}" != within ]; then
 	else
 		system_run
 	fi
-	exit
-fi
-logs=$2 root=$3
-run_tests
+}
+
+main "$@"

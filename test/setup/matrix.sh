@@ -72,7 +72,6 @@ take()
 			return
 		fi
 		why="$why${why:+; }$SYSTEM_WHY"
-		system_empty
 	done
 	system_cannot "PostgreSQL $major: $why"
 }
@@ -93,19 +92,21 @@ run_tests()
 	count_summary
 }
 
-main()
+# run_majors is one major after the other.
+run_majors()
 {
-	local item logs majors=()
+	local i logs majors=()
 
 	system_possible
 	read -ra majors <<< "${MATRIX:-$(other_majors | tr '\n' ' ')}"
 	logs=$(mktemp -d) || exit 1
-	for item in "${majors[@]}"; do
-		system_say "PostgreSQL $item"
-		count_totals "PostgreSQL $item" "$logs/$item" "$0" one "$item"
+	for i in "${!majors[@]}"; do
+		system_say "PostgreSQL ${majors[i]}"
+		count_totals "PostgreSQL ${majors[i]}" "$logs/$i" "$0" one "${majors[i]}"
 	done
-	for item in "${majors[@]}"; do
-		printf 'PostgreSQL %s: %s\n' "$item" "$(grep -E '^[0-9]+ passed, |^== impossible: ' "$logs/$item" | tail -n 1 | sed 's/^== //')"
+	for i in "${!majors[@]}"; do
+		printf 'PostgreSQL %s: %s\n' "${majors[i]}" \
+			"$(grep -E '^[0-9]+ passed, |^== impossible: ' "$logs/$i" | tail -n 1 | sed 's/^== //')"
 	done
 	rm -rf "$logs"
 	if [ $((PASSED + FAILED)) -eq 0 ]; then
@@ -114,23 +115,28 @@ main()
 	count_summary
 }
 
-export MATRIX_CACHE=${MATRIX_CACHE:-/var/cache/biolink-matrix}
-export MATRIX_SUITES=${MATRIX_SUITES:-unit regress isolation tap}
+main()
+{
+	local major chosen=''
 
-case ${1:-} in
-	'')
-		main
-		;;
-	one)
-		item=$2
-		chosen=''
-		if [[ $item == *=* ]]; then
-			chosen=${item#*=}
-		fi
-		system_run "${item%%=*}" "$chosen"
-		;;
-	within)
-		logs=$2 root=$3
-		run_tests "$4" "$5"
-		;;
-esac
+	export MATRIX_CACHE=${MATRIX_CACHE:-/var/cache/biolink-matrix}
+	export MATRIX_SUITES=${MATRIX_SUITES:-unit regress isolation tap}
+	case ${1:-} in
+		'')
+			run_majors
+			;;
+		one)
+			major=${2%%=*}
+			if [ "$major" != "$2" ]; then
+				chosen=${2#*=}
+			fi
+			system_run "$major" "$chosen"
+			;;
+		within)
+			logs=$2 root=$3
+			run_tests "$4" "$5"
+			;;
+	esac
+}
+
+main "$@"

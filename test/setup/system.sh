@@ -22,11 +22,11 @@
 #	- Needs root.  Everything happens in mount and process namespaces of its
 #	  own: no mount and no process outlives system_run.
 #	- The system is the base system with git, make and gcc, and nothing else;
-#	  system_take adds what packages.sh says that the tests need or can use.
+#	  a furnished one has what packages.sh says that the tests need or can use.
 #	- What is tested is what is committed.
 #	- A cached system is one file, complete or not there at all; it is used
-#	  for SYSTEM_DAYS, and only for the packages.sh and the mirror that it was
-#	  made with.
+#	  for SYSTEM_DAYS (longer where no other is to be had), and only for the
+#	  packages.sh, the mirror and the way of making it that it is of.
 #
 # Variables read: CHROOT_CACHE (a directory that keeps downloaded base packages).
 # Variables set: TOP (the tree), ID and VERSION_CODENAME (of the host).
@@ -176,48 +176,56 @@ system_make()
 	system_connect
 }
 
-# system_take makes or takes from the cache (fourth argument: its directory)
-# the system of a release (first) from a mirror (second) with all that the
-# tests of a PostgreSQL major (third) need.  Status 77: it is not to be had.
-system_take()
+# system_furnish adds to a new system of a release (first argument) all that
+# the tests of a PostgreSQL major (second) need.
+system_furnish()
 {
-	local release=$1 mirror=$2 major=$3 cache=$4 file status
-
-	SYSTEM_WHY=
-	file=$cache/$release-$major-$({ git -C "$TOP" show HEAD:test/setup/packages.sh
-		echo "$mirror $SYSTEM_INCLUDE"; declare -f system_make system_take; } | sha256sum | cut -c 1-16).tar.zst
-	if [ -n "$(find "$file" -mmin "-$((SYSTEM_DAYS * 24 * 60))" 2>/dev/null)" ]; then
-		system_unpack "$file" "$major" && return
-		system_say "the cached $release is broken and made anew"
-		rm -f "$file"
-	fi
-
-	system_make "$release" "$mirror"
-	status=$?
-	if [ "$status" -ne 0 ]; then
-		# better an old one than none
-		if [ -e "$file" ] && system_unpack "$file" "$major"; then
-			system_say "note: $SYSTEM_WHY; the cached one is of $(date -r "$file" +%F)"
-			return 0
-		fi
-		return 77
-	fi
-	system_say "adding what the tests of PostgreSQL $major need"
+	system_say "adding what the tests of PostgreSQL $2 need"
 	# a package that brings a service does not start it
 	printf '#!/bin/sh\nexit 101\n' > "$root/usr/sbin/policy-rc.d"
 	chmod 755 "$root/usr/sbin/policy-rc.d"
 	# nothing here has to outlive a crash of the host
 	echo force-unsafe-io > "$root/etc/dpkg/dpkg.cfg.d/unsafe-io"
 	git -C "$TOP" show HEAD:test/setup/packages.sh > "$root/root/packages.sh"
-	if ! system_install "$major" test || ! system_has "$major"; then
+	if ! system_install "$2" test || ! system_has "$2"; then
 		tail -n 5 "$logs/packages.log"
-		SYSTEM_WHY="the packages of PostgreSQL $major do not install in $release"
-		system_disconnect
-		return 77
+		SYSTEM_WHY="the packages of PostgreSQL $2 do not install in $1"
+		return 1
 	fi
-	system_install "$major" extra || system_say "note: not all that is extra installs in $release"
+	system_install "$2" extra || system_say "note: not all that is extra installs in $1"
 	rm -f "$root/root/packages.sh"
 	inside root apt-get clean
+}
+
+# system_take makes or takes from the cache (fourth argument: its directory)
+# the furnished system of a release (first) from a mirror (second) for a
+# PostgreSQL major (third).  Status 77: it is not to be had.
+system_take()
+{
+	local release=$1 mirror=$2 major=$3 cache=$4 file
+
+	SYSTEM_WHY=
+	file=$cache/$release-$major-$({ git -C "$TOP" show HEAD:test/setup/packages.sh
+		echo "$mirror $SYSTEM_INCLUDE"; declare -f system_make system_furnish; } | sha256sum | cut -c 1-16).tar.zst
+	if [ -n "$(find "$file" -mmin "-$((SYSTEM_DAYS * 24 * 60))" 2>/dev/null)" ]; then
+		system_unpack "$file" "$major" && return
+		system_say "the cached $release is broken and made anew"
+		rm -f "$file"
+	fi
+	if ! system_make "$release" "$mirror"; then
+		# better an old one than none
+		system_empty
+		if [ -e "$file" ] && system_unpack "$file" "$major"; then
+			system_say "note: $SYSTEM_WHY; the cached one is of $(date -r "$file" +%F)"
+			return
+		fi
+		return 77
+	fi
+	if ! system_furnish "$release" "$major"; then
+		system_disconnect
+		system_empty
+		return 77
+	fi
 	system_pack "$file" "$cache/$release-$major-"
 }
 
