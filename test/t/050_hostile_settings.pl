@@ -180,7 +180,7 @@ my @sets = (
 			from_collapse_limit => '1', join_collapse_limit => '1', geqo_threshold => '2' } },
 	{ name => 'everything compiled', settings => { %compiled, jit_tuple_deforming => 'off' }, edit => [ \&compiled_less_often ], cost => 15 },
 	{ name => 'expressions compiled with inlining', settings => { %compiled, jit_inline_above_cost => '0', jit_optimize_above_cost => '0' }, cost => 8,
-		omit => { map { $_ => 'a minute of compiling statements on tables' } qw(attribution clicks keys objects track) } },
+		omit => { map { $_ => 'minutes of compiling statements on tables' } qw(attribution clicks jobs keys objects track) } },
 	# "regress" is "on" without a line of context in every message
 	{ name => 'parallel whatever can be', cost => 4, settings => { force_parallel_mode => 'regress', debug_parallel_query => 'regress', parallel_setup_cost => '0',
 			parallel_tuple_cost => '0', min_parallel_table_scan_size => '0', min_parallel_index_scan_size => '0' } },
