@@ -148,7 +148,7 @@ typedef struct ScheduledJob
 	int64		limit_ms;
 	bool		by_commit;		/* commits bring it work */
 	int64		again_ms;		/* from now; when it has work that no commit announces, -1 for never */
-	bool		looked_at;		/* this round has seen whether it has anything to do */
+	bool		looked_at;		/* this round has seen that there is nothing to do, or done it */
 } ScheduledJob;
 
 /* A database known to lack the extension, and the last scan that saw it. */
@@ -1077,7 +1077,7 @@ end_run(int64 run_id, const char *why_stopped, ErrorData *error)
 
 /* run_job runs a job, if it has anything to do, to its end; false if the round is over with it. */
 static bool
-run_job(const ScheduledJob *job)
+run_job(ScheduledJob *job)
 {
 	ErrorData  *failure = NULL;
 	int64		began = monotonic_ms();
@@ -1114,7 +1114,8 @@ run_job(const ScheduledJob *job)
 		my_outcome = OUTCOME_ABSENT;
 	if (end != SLICE_DONE)
 		return false;
-	/* nothing to do, or somebody else is doing it */
+	/* who else is at it may have begun before what woke us was there */
+	job->looked_at = !pending || run_id != 0;
 	if (run_id == 0)
 		return true;
 
@@ -1223,8 +1224,8 @@ plan_next_round(List *before, List *schedule)
 		{
 			wait_woken = Min(wait_woken, Max(job->due_ms, 0));
 			/*
-			 * Commits wake us, but if it was not due yet, the one that woke
-			 * us has been forgotten with this round.
+			 * Commits wake us, but if it was not due yet, or runs elsewhere,
+			 * the one that woke us has been forgotten with this round.
 			 */
 			if (was_looked_at(before, job->name))
 				again = job->again_ms < 0 ? Max(again, SWEEP_MS) : Max(again, Min(job->again_ms, SWEEP_MS));
@@ -1261,7 +1262,6 @@ round_jobs(void)
 			my_outcome = OUTCOME_YIELDED;
 			return;
 		}
-		job->looked_at = true;
 		if (!run_job(job))
 			return;
 	}

@@ -351,10 +351,29 @@ happens($busy, 'postgres', q{(SELECT array_agg(query) = '{switched off}' FROM pg
 $busy->safe_psql('shop', q{SELECT sale('while off'); SELECT pg_sleep(2.5)});
 is($busy->safe_psql('shop', q{SELECT built('while off'); SELECT s.state, s.woken, s.next_at IS NULL, s.message FROM biolink.worker_status AS s WHERE s.database = 'shop'}),
 	"f\nswitched off|t|t|biolink.worker is off.", 'and a commit changes nothing for two naptimes');
-$busy->safe_psql('failing', q{SELECT sale('by hand'); CALL biolink.run_job('attribute')});
-is($busy->safe_psql('failing', q{SELECT built('by hand')}), 't', 'a call works all the same');
+# a call that has done all it set out to do, and is about to say so
+$busy->safe_psql('poison', q{
+	CREATE FUNCTION public.linger() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+	BEGIN
+		WHILE EXISTS (SELECT FROM public.pace AS p WHERE p.seconds < 0) LOOP
+			PERFORM pg_sleep(0.05);
+		END LOOP;
+		RETURN NULL;
+	END
+	$$;
+	CREATE TRIGGER linger AFTER UPDATE ON biolink.job_run FOR EACH ROW WHEN (NEW.runner = 'call' AND NEW.state = 'done') EXECUTE FUNCTION public.linger();
+	UPDATE public.pace SET seconds = -1;
+	SELECT sale('by hand', 'h');
+});
+my $call = IPC::Run::start([ 'psql', '-X', '-q', '-d', $busy->connstr('poison'), '-c', q{CALL biolink.run_job('attribute')} ], '<', \undef, '>', \my $call_out, '2>', \my $call_error);
+happens($busy, 'poison', q{built('by hand') AND EXISTS (SELECT FROM public.last WHERE state = 'running' AND runner = 'call')}, 'a call works all the same');
 alter($busy, 'worker', 'on');
-happens($busy, 'shop', q{built('while off')}, 'on: what was committed meanwhile is done');
+$before = $busy->safe_psql('poison', q{SELECT clock_timestamp() FROM click_by('h')});
+happens($busy, 'poison', qq{EXISTS (SELECT FROM biolink.worker_status WHERE database = 'poison' AND state = 'waiting' AND NOT woken AND started_at > '$before')}, 'on, while a call is under way: the worker gives way to it');
+$busy->safe_psql('poison', 'SELECT hurry()');
+ok($call->finish && $call_error eq '', 'which ends') or diag $call_error;
+happens($busy, 'poison', q{touches('by hand') = 1}, 'what was committed meanwhile is not forgotten');
+happens($busy, 'shop', q{built('while off')}, 'what was committed while the worker was off is done');
 happens($busy, 'limits', $under_way, 'and the run goes on');
 
 like(error_of($busy, 'postgres', "ALTER SYSTEM SET biolink.$_"), qr/^22023: /, "not a setting: $_")
