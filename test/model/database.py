@@ -43,12 +43,14 @@ class Session:
         try:
             self.process.stdin.write(statement + ";\n\\echo @@@ :ERROR :SQLSTATE :LAST_ERROR_MESSAGE\n\\echo @@@\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):
+            self.drop()
             raise SqlError("08006", "psql is gone", statement) from None
         lines, state = [], []
         while True:
             line = self.process.stdout.readline()
             if line == "":
+                self.drop()
                 raise SqlError("08006", "the server closed the connection", statement)
             if line == "@@@\n":
                 break
@@ -65,6 +67,15 @@ class Session:
     def rows(self, query):
         """Run a query and return its rows as dictionaries."""
         return [json.loads(line) for line in self.run("SELECT pg_catalog.to_json(r) FROM (%s) r" % query)]
+
+    def drop(self):
+        """Let go of a psql that has ended, and of what it cannot be told any more."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            try:
+                pipe.close()
+            except BrokenPipeError:
+                pass
+        self.process.wait()
 
     def close(self):
         """End psql."""
