@@ -86,9 +86,11 @@ system_run()
 	trap "kill -KILL $!" TERM INT HUP
 	wait $!
 	status=$?
-	trap - TERM INT HUP
+	# once is enough: what was made is removed in any case
+	trap '' TERM INT HUP
 	wait $! 2> /dev/null
 	rm -rf --one-file-system "$work/system"
+	trap - TERM INT HUP
 	if [ "$status" -eq 0 ] || [ "$status" -eq 77 ]; then
 		rm -rf --one-file-system "$work"
 	else
