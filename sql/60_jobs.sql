@@ -105,6 +105,13 @@ CREATE FUNCTION biolink.job_run_held(job pg_catalog.text) RETURNS pg_catalog.boo
 	AS 'MODULE_PATHNAME', 'job_run_held';
 COMMENT ON FUNCTION biolink.job_run_held(pg_catalog.text) IS 'Whether this session is in a run of a job.';
 
+CREATE FUNCTION biolink.is_system_error(sqlstate pg_catalog.text) RETURNS pg_catalog.bool
+	LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 1
+	SET search_path = pg_catalog, pg_temp
+	AS $$ SELECT substr($1, 1, 2) IN ('25', '40', '53', '57', '58') $$;
+COMMENT ON FUNCTION biolink.is_system_error(pg_catalog.text) IS
+	'Whether a SQLSTATE tells of the system''s troubles (transaction state, serialization, resources, intervention, files) and not of the rows: a slice fails with it as a whole, rather than leave rows for later.';
+
 CREATE FUNCTION biolink.built_in_jobs() RETURNS TABLE (job pg_catalog.text, every pg_catalog.interval, time_limit pg_catalog.interval, by_commit pg_catalog.bool, purpose pg_catalog.text)
 	LANGUAGE sql STABLE PARALLEL SAFE COST 10 ROWS 2
 	SET search_path = pg_catalog, pg_temp

@@ -110,8 +110,7 @@ BEGIN
 	PERFORM biolink.rebuild_conversions(array_fill(attribute_build.creator_id, ARRAY[size]), conversions);
 	RETURN 0;
 EXCEPTION WHEN OTHERS THEN
-	-- the system's troubles, not the rows'
-	IF substr(SQLSTATE, 1, 2) IN ('25', '40', '53', '57', '58') THEN
+	IF biolink.is_system_error(SQLSTATE) THEN
 		RAISE;
 	ELSIF size > 1 THEN
 		RETURN biolink.attribute_build(creator_id, conversions[:size / 2]) + biolink.attribute_build(creator_id, conversions[size / 2 + 1:]);

@@ -90,7 +90,7 @@ BEGIN
 		BEGIN
 			slice.rows_done := (biolink.ensure_event_partition(month) IS NOT NULL)::int4;
 		EXCEPTION WHEN OTHERS THEN
-			IF substr(SQLSTATE, 1, 2) IN ('25', '40', '53', '57', '58') THEN
+			IF biolink.is_system_error(SQLSTATE) THEN
 				RAISE;
 			END IF;
 			-- the other months are made all the same

@@ -203,15 +203,53 @@ monotonic_ms(void)
 	return (int64) INSTR_TIME_GET_MILLISEC(now);
 }
 
+/* naptime_ms is biolink.naptime in milliseconds. */
+static int64
+naptime_ms(void)
+{
+	return (int64) naptime * 1000;
+}
+
 /* backoff_ms is how long to wait after so many failures in a row. */
 static int64
 backoff_ms(int failures)
 {
-	int64		wait = (int64) naptime * 1000;
+	int64		wait = naptime_ms();
 
 	while (--failures > 0 && wait < MAX_BACKOFF_MS)
 		wait *= 2;
-	return Min(wait, Max(MAX_BACKOFF_MS, (int64) naptime * 1000));
+	return Min(wait, Max(MAX_BACKOFF_MS, naptime_ms()));
+}
+
+/* put_off has the next round of a slot start after so long, woken or not; the lock is held exclusively. */
+static void
+put_off(WorkerSlot *slot, int64 wait)
+{
+	slot->next_ms = slot->next_woken_ms = monotonic_ms() + wait;
+}
+
+/* count_failure counts a round that failed and has the next one wait; the lock is held exclusively. */
+static void
+count_failure(WorkerSlot *slot)
+{
+	slot->failures++;
+	put_off(slot, backoff_ms(slot->failures));
+}
+
+/*
+ * describe_worker fills in what the launcher and the rounds have in common.  A
+ * standby has nothing to write: there is neither before it is promoted.
+ */
+static void
+describe_worker(BackgroundWorker *worker, const char *name, const char *function)
+{
+	memset(worker, 0, sizeof(*worker));
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	strlcpy(worker->bgw_library_name, "biolink", BGW_MAXLEN);
+	strlcpy(worker->bgw_function_name, function, BGW_MAXLEN);
+	strlcpy(worker->bgw_name, name, BGW_MAXLEN);
+	strlcpy(worker->bgw_type, name, BGW_MAXLEN);
 }
 
 /*
@@ -501,8 +539,7 @@ reap(void)
 		if (slot->state == SLOT_STARTING)
 		{
 			slot->state = SLOT_WAITING;
-			slot->failures++;
-			slot->next_ms = slot->next_woken_ms = monotonic_ms() + backoff_ms(slot->failures);
+			count_failure(slot);
 			strlcpy(slot->error, "the worker could not be started: see the server's log", ERROR_BYTES);
 		}
 		LWLockRelease(shared->lock);
@@ -536,14 +573,8 @@ start_round(int i)
 	slot->state = SLOT_STARTING;
 	LWLockRelease(shared->lock);
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	describe_worker(&worker, "biolink worker", "biolink_worker_main");
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "biolink", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "biolink_worker_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "biolink worker", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "biolink worker", BGW_MAXLEN);
 	worker.bgw_main_arg = Int32GetDatum(i);
 	worker.bgw_notify_pid = MyProcPid;
 
@@ -610,7 +641,7 @@ start_due_rounds(void)
 		if (database_wanted(shared->slots[chosen].database))
 		{
 			LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-			shared->slots[chosen].next_ms = shared->slots[chosen].next_woken_ms = monotonic_ms() + (int64) naptime * 1000;
+			put_off(&shared->slots[chosen], naptime_ms());
 			LWLockRelease(shared->lock);
 			continue;
 		}
@@ -732,11 +763,10 @@ round_exit(int code, Datum arg)
 				strlcpy(my_slot->error, "the worker was terminated: see the server's log", ERROR_BYTES);
 			/* FALLTHROUGH */
 		case OUTCOME_FAILED:
-			my_slot->failures++;
-			my_slot->next_ms = my_slot->next_woken_ms = monotonic_ms() + backoff_ms(my_slot->failures);
+			count_failure(my_slot);
 			break;
 		case OUTCOME_YIELDED:
-			my_slot->next_ms = my_slot->next_woken_ms = monotonic_ms() + (int64) naptime * 1000;
+			put_off(my_slot, naptime_ms());
 			break;
 		case OUTCOME_ABSENT:
 			/* unless it was made in the meantime */
@@ -852,6 +882,23 @@ extension_locked(void)
 	return get_extension_oid("biolink", true) == extension;
 }
 
+/* abort_with_error ends what an error has left, in a PG_CATCH block, and returns the error. */
+static ErrorData *
+abort_with_error(void)
+{
+	ErrorData  *failure;
+
+	HOLD_INTERRUPTS();
+	disable_all_timeouts(false);
+	QueryCancelPending = false;
+	MemoryContextSwitchTo(round_context);
+	failure = CopyErrorData();
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	RESUME_INTERRUPTS();
+	return failure;
+}
+
 /* slice_run runs one statement in a transaction of its own. */
 static SliceEnd
 slice_run(Slice *slice, ErrorData **failure)
@@ -901,14 +948,7 @@ slice_run(Slice *slice, ErrorData **failure)
 	{
 		bool		gone;
 
-		HOLD_INTERRUPTS();
-		disable_all_timeouts(false);
-		QueryCancelPending = false;
-		MemoryContextSwitchTo(round_context);
-		*failure = CopyErrorData();
-		FlushErrorState();
-		AbortOutOfAnyTransaction();
-		RESUME_INTERRUPTS();
+		*failure = abort_with_error();
 
 		/* the error may be that somebody dropped the extension */
 		StartTransactionCommand();
@@ -946,6 +986,26 @@ round_fails(ErrorData *failure)
 	strlcpy(my_slot->error, failure->message, ERROR_BYTES);
 	LWLockRelease(shared->lock);
 	my_outcome = OUTCOME_FAILED;
+}
+
+/* round_slice runs a slice without which the round cannot go on; false if it is over. */
+static bool
+round_slice(Slice *slice)
+{
+	ErrorData  *failure = NULL;
+
+	switch (slice_run(slice, &failure))
+	{
+		case SLICE_DONE:
+			return true;
+		case SLICE_FAILED:
+			round_fails(failure);
+			break;
+		case SLICE_ABSENT:
+			my_outcome = OUTCOME_ABSENT;
+			break;
+	}
+	return false;
 }
 
 /* should_stop is asked between slices; returns why the round has to end, or NULL. */
@@ -1044,18 +1104,16 @@ take_step(void *state)
 	strlcpy(step->doing, doing != NULL ? doing : "", sizeof(step->doing));
 }
 
-/* end_run records how a run ended. */
-static SliceEnd
+/* end_run records how a run ended; false if the round is over with it. */
+static bool
 end_run(int64 run_id, const char *why_stopped, ErrorData *error)
 {
-	ErrorData  *failure = NULL;
 	Slice		slice = {
 		.sql = "SELECT pg_catalog.count(*) FROM biolink.job_end($1, $2, $3, $4)",
 		.nargs = 4,
 		.argtypes = {INT8OID, TEXTOID, TEXTOID, TEXTOID},
 		.nulls = {' ', 'n', 'n', 'n'}
 	};
-	SliceEnd	end;
 
 	slice.values[0] = Int64GetDatum(run_id);
 	if (why_stopped != NULL)
@@ -1069,10 +1127,7 @@ end_run(int64 run_id, const char *why_stopped, ErrorData *error)
 		slice.values[3] = CStringGetTextDatum(error->message);
 		slice.nulls[2] = slice.nulls[3] = ' ';
 	}
-	end = slice_run(&slice, &failure);
-	if (end == SLICE_FAILED)
-		round_fails(failure);
-	return end;
+	return round_slice(&slice);
 }
 
 /* run_job runs a job, if it has anything to do, to its end; false if the round is over with it. */
@@ -1085,7 +1140,7 @@ run_job(ScheduledJob *job)
 	int64		run_id = 0;
 	Step		step = {true, ""};
 	const char *why_stopped = NULL;
-	SliceEnd	end;
+	bool		yields = false;
 	Slice		slice = {
 		.nargs = 1,
 		.argtypes = {TEXTOID},
@@ -1100,20 +1155,16 @@ run_job(ScheduledJob *job)
 	slice.sql = "SELECT biolink.job_pending($1)";
 	slice.take = take_bool;
 	slice.state = &pending;
-	end = slice_run(&slice, &failure);
-	if (end == SLICE_DONE && pending)
+	if (!round_slice(&slice))
+		return false;
+	if (pending)
 	{
 		slice.sql = "SELECT biolink.job_begin($1, 'worker')";
 		slice.take = take_int8;
 		slice.state = &run_id;
-		end = slice_run(&slice, &failure);
+		if (!round_slice(&slice))
+			return false;
 	}
-	if (end == SLICE_FAILED)
-		round_fails(failure);
-	if (end == SLICE_ABSENT)
-		my_outcome = OUTCOME_ABSENT;
-	if (end != SLICE_DONE)
-		return false;
 	/* who else is at it may have begun before what woke us was there */
 	job->looked_at = !pending || run_id != 0;
 	if (run_id == 0)
@@ -1127,17 +1178,14 @@ run_job(ScheduledJob *job)
 	while (step.more)
 	{
 		int64		left = job->limit_ms - (monotonic_ms() - began);
+		SliceEnd	end;
 
 		why_stopped = should_stop();
+		yields = why_stopped != NULL;
+		if (!yields && job->limit_ms > 0 && left <= 0)
+			why_stopped = "its time limit was reached";
 		if (why_stopped != NULL)
 			break;
-		if (job->limit_ms > 0 && left <= 0)
-		{
-			end = end_run(run_id, "its time limit was reached", NULL);
-			if (end == SLICE_ABSENT)
-				my_outcome = OUTCOME_ABSENT;
-			return end == SLICE_DONE;
-		}
 		pgstat_report_activity(STATE_RUNNING, psprintf("biolink job %s: %s", job->name,
 													   step.doing[0] != '\0' ? step.doing : "starting"));
 		slice.limit_ms = job->limit_ms > 0 ? Max(left, 1000) : 0;
@@ -1153,19 +1201,17 @@ run_job(ScheduledJob *job)
 			break;
 		}
 	}
-	end = end_run(run_id, why_stopped, failure);
-	if (end == SLICE_ABSENT)
-		my_outcome = OUTCOME_ABSENT;
-	else if (why_stopped != NULL)
+	if (!end_run(run_id, why_stopped, failure))
+		return false;
+	if (yields)
 		my_outcome = OUTCOME_YIELDED;
-	return end == SLICE_DONE && why_stopped == NULL;
+	return !yields;
 }
 
 /* read_schedule reads the jobs that are not paused, the most overdue first; false if the round is over with it. */
 static bool
 read_schedule(List **schedule)
 {
-	ErrorData  *failure = NULL;
 	Slice		slice = {
 		.sql = "SELECT s.job, s.due_ms, s.every_ms, s.limit_ms, s.by_commit, s.again_ms FROM biolink.worker_schedule() AS s",
 		.take = take_schedule,
@@ -1173,18 +1219,7 @@ read_schedule(List **schedule)
 	};
 
 	*schedule = NIL;
-	switch (slice_run(&slice, &failure))
-	{
-		case SLICE_DONE:
-			return true;
-		case SLICE_FAILED:
-			round_fails(failure);
-			return false;
-		case SLICE_ABSENT:
-			my_outcome = OUTCOME_ABSENT;
-			return false;
-	}
-	return false;
+	return round_slice(&slice);
 }
 
 /* was_looked_at says whether the round, going by the schedule as it began, has looked at a job. */
@@ -1209,7 +1244,7 @@ plan_next_round(List *before, List *schedule)
 {
 	int64		now = monotonic_ms();
 	int64		wait = 24 * 3600 * INT64CONST(1000);
-	int64		wait_woken = (int64) naptime * 1000;
+	int64		wait_woken = naptime_ms();
 	ListCell   *cell;
 
 	foreach(cell, schedule)
@@ -1219,7 +1254,7 @@ plan_next_round(List *before, List *schedule)
 
 		/* one that is still due had nothing to do just now */
 		if (again <= 0)
-			again = Max(job->every_ms, (int64) naptime * 1000);
+			again = Max(job->every_ms, naptime_ms());
 		if (job->by_commit)
 		{
 			wait_woken = Min(wait_woken, Max(job->due_ms, 0));
@@ -1325,15 +1360,7 @@ biolink_worker_main(Datum arg)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *failure;
-
-		HOLD_INTERRUPTS();
-		MemoryContextSwitchTo(round_context);
-		failure = CopyErrorData();
-		FlushErrorState();
-		AbortOutOfAnyTransaction();
-		RESUME_INTERRUPTS();
-		round_fails(failure);
+		round_fails(abort_with_error());
 	}
 	PG_END_TRY();
 	proc_exit(0);
@@ -1536,14 +1563,7 @@ worker_init(void)
 	/* pg_upgrade wants nobody to write but itself */
 	if (IsBinaryUpgrade)
 		return;
-	memset(&launcher, 0, sizeof(launcher));
-	launcher.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	/* a standby has nothing to write; it gets a launcher when it is promoted */
-	launcher.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	describe_worker(&launcher, "biolink launcher", "biolink_launcher_main");
 	launcher.bgw_restart_time = RESTART_SECONDS;
-	strlcpy(launcher.bgw_library_name, "biolink", BGW_MAXLEN);
-	strlcpy(launcher.bgw_function_name, "biolink_launcher_main", BGW_MAXLEN);
-	strlcpy(launcher.bgw_name, "biolink launcher", BGW_MAXLEN);
-	strlcpy(launcher.bgw_type, "biolink launcher", BGW_MAXLEN);
 	RegisterBackgroundWorker(&launcher);
 }
