@@ -134,16 +134,22 @@ CREATE TABLE biolink.event_parked (
 	key pg_catalog.text NOT NULL,
 	kind pg_catalog.text,
 	reason pg_catalog.text NOT NULL,
+	detail pg_catalog.text,
 	event pg_catalog.jsonb NOT NULL,
 	digest pg_catalog.bytea NOT NULL,
+	sealed pg_catalog.bytea NOT NULL,
+	replayed_at pg_catalog.timestamptz,
+	replayed_as pg_catalog.uuid,
 	received_at pg_catalog.timestamptz NOT NULL DEFAULT biolink.arrival(),
 	PRIMARY KEY (creator_id, parked_id),
 	UNIQUE (creator_id, source, key, digest)
 );
 ALTER TABLE biolink.event_parked OWNER TO biolink_owner;
 COMMENT ON TABLE biolink.event_parked IS 'What could not be taken as it came, with the reason: nothing is lost. The same content is parked once.';
-COMMENT ON COLUMN biolink.event_parked.reason IS 'key_reused, order_differs, test_differs, currency_mismatch, or what the caller of park_event() said.';
-COMMENT ON COLUMN biolink.event_parked.event IS 'The event as it came; identifiers, visitor and ip left out, texts that look like an email address or phone number masked.';
+COMMENT ON COLUMN biolink.event_parked.reason IS 'key_reused, order_differs, test_differs, currency_mismatch; rejected (track_batch() could not take it at all: detail says why); or what the caller of park_event() said.';
+COMMENT ON COLUMN biolink.event_parked.event IS 'The event as it came, to be read: identifiers, visitor and ip left out, texts that look like an email address or phone number masked. What is no JSON is a JSON string.';
+COMMENT ON COLUMN biolink.event_parked.sealed IS 'The event as it came, to be replayed: sealed under a key derived for this creator.';
+COMMENT ON COLUMN biolink.event_parked.replayed_at IS 'When replay_parked() had it taken; replayed_as: as which event.';
 
 CREATE TABLE biolink.order_ref (
 	creator_id pg_catalog.int8 NOT NULL,
@@ -262,6 +268,15 @@ COMMENT ON FUNCTION biolink.track(pg_catalog.int8, pg_catalog.jsonb) IS
 	'An order needs order_id, amount, currency; a refund, dispute and dispute_won need order_id and a positive amount and currency. A bad token never costs the order: it is recorded with its reason. '
 	'Errors: 22023 for what cannot be taken at all, naming the key; 55000 for key trouble.';
 
+CREATE FUNCTION biolink.track_batch(creator_id pg_catalog.int8, events pg_catalog.json)
+	RETURNS TABLE (ordinal pg_catalog.int4, status pg_catalog.text, event_id pg_catalog.uuid, detail pg_catalog.text)
+	LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 1000
+	AS 'MODULE_PATHNAME', 'track_batch';
+COMMENT ON FUNCTION biolink.track_batch(pg_catalog.int8, pg_catalog.json) IS
+	'Takes an array of events as biolink.track() takes each of them, in one transaction: one row per event, ordinal from 1, in order. Of events with one key the first wins. '
+	'status as of track(), and rejected: an event that cannot be taken is parked, detail says why, event_id is its parked_id; the others are taken all the same. '
+	'Errors: 22023 for an unknown creator or what is no array; 55000 for key trouble; 40001 and 40P01 to be tried again.';
+
 CREATE FUNCTION biolink.park_event(creator_id pg_catalog.int8, source pg_catalog.text, key pg_catalog.text, reason pg_catalog.text, event pg_catalog.jsonb,
 		OUT status pg_catalog.text, OUT parked_id pg_catalog.uuid)
 	LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
@@ -269,6 +284,65 @@ CREATE FUNCTION biolink.park_event(creator_id pg_catalog.int8, source pg_catalog
 COMMENT ON FUNCTION biolink.park_event(pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
 	'Keeps something that is no event, such as a heartbeat line of a click log, with the reason, so that nothing that came in is lost. status parked, or duplicate when the same content under the same key is parked already (then its parked_id). '
 	'Errors: 22023 for an empty source, key or reason; 55000 for key trouble.';
+
+CREATE FUNCTION biolink.parked_text(creator_id pg_catalog.int8, sealed pg_catalog.bytea) RETURNS pg_catalog.text
+	LANGUAGE c STABLE STRICT PARALLEL UNSAFE COST 50
+	AS 'MODULE_PATHNAME', 'parked_text';
+COMMENT ON FUNCTION biolink.parked_text(pg_catalog.int8, pg_catalog.bytea) IS 'Opens the sealed text of a parked event: for replay_parked(). NULL where its key is gone.';
+
+CREATE FUNCTION biolink.replay_parked(creator_id pg_catalog.int8, reason pg_catalog.text DEFAULT NULL, parked_id pg_catalog.uuid DEFAULT NULL, max_events pg_catalog.int4 DEFAULT 1000)
+	RETURNS TABLE (replayed_id pg_catalog.uuid, status pg_catalog.text, event_id pg_catalog.uuid, detail pg_catalog.text)
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER COST 100000 ROWS 100
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+#variable_conflict use_column
+DECLARE
+	parked record;
+	answer record;
+	original text;
+BEGIN
+	IF replay_parked.creator_id IS NULL THEN
+		RAISE EXCEPTION 'argument "creator_id" must not be null' USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	FOR parked IN
+		SELECT p.parked_id, p.sealed FROM biolink.event_parked AS p
+			WHERE p.creator_id = replay_parked.creator_id AND p.replayed_at IS NULL
+				AND (replay_parked.reason IS NULL OR p.reason = replay_parked.reason)
+				AND (replay_parked.parked_id IS NULL OR p.parked_id = replay_parked.parked_id)
+			ORDER BY p.received_at, p.parked_id
+			LIMIT max_events
+			FOR UPDATE SKIP LOCKED
+	LOOP
+		original := biolink.parked_text(replay_parked.creator_id, parked.sealed);
+		replayed_id := parked.parked_id;
+		event_id := NULL;
+		IF original IS NULL THEN
+			status := 'rejected';
+			detail := 'the key it is sealed under is gone';
+		ELSE
+			BEGIN
+				SELECT t.status, t.event_id, t.detail INTO answer FROM biolink.track(replay_parked.creator_id, original::jsonb) AS t;
+				status := answer.status;
+				event_id := answer.event_id;
+				detail := answer.detail;
+				IF status <> 'conflict' THEN
+					UPDATE biolink.event_parked AS p SET replayed_at = clock_timestamp(), replayed_as = answer.event_id
+						WHERE p.creator_id = replay_parked.creator_id AND p.parked_id = parked.parked_id;
+				END IF;
+			EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
+				status := 'rejected';
+				detail := SQLERRM;
+			END;
+		END IF;
+		RETURN NEXT;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION biolink.replay_parked(pg_catalog.int8, pg_catalog.text, pg_catalog.uuid, pg_catalog.int4) IS
+	'Hands parked events to track() again, as they came, oldest first: all that were not replayed yet, or those parked for a reason, or one. One row each: the answer of track(), or rejected with the reason. What is taken is marked (replayed_at, replayed_as) and not replayed again; what conflicts or is rejected stays. '
+	'Errors: 22023 for a creator that is NULL; 55000 for key trouble.';
+ALTER FUNCTION biolink.replay_parked(pg_catalog.int8, pg_catalog.text, pg_catalog.uuid, pg_catalog.int4) OWNER TO biolink_owner;
+GRANT EXECUTE ON FUNCTION biolink.replay_parked(pg_catalog.int8, pg_catalog.text, pg_catalog.uuid, pg_catalog.int4) TO biolink_app, biolink_admin;
 
 CREATE FUNCTION biolink.mask_identifiers(value pg_catalog.jsonb) RETURNS pg_catalog.jsonb
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 50
@@ -278,6 +352,6 @@ COMMENT ON FUNCTION biolink.mask_identifiers(pg_catalog.jsonb) IS
 
 GRANT EXECUTE ON FUNCTION biolink.open_page(pg_catalog.int8, pg_catalog.jsonb, pg_catalog.int4),
 	biolink.click(pg_catalog.int8, pg_catalog.text, pg_catalog.jsonb),
-	biolink.track(pg_catalog.int8, pg_catalog.jsonb),
+	biolink.track_batch(pg_catalog.int8, pg_catalog.json), biolink.track(pg_catalog.int8, pg_catalog.jsonb),
 	biolink.park_event(pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) TO biolink_app;
 GRANT EXECUTE ON FUNCTION biolink.mask_identifiers(pg_catalog.jsonb) TO biolink_app, biolink_analyst, biolink_admin;

@@ -547,7 +547,7 @@ store_touch(const CreatorConfig *creator, Request *request, const TokenVerdict *
 	if (is_new)
 	{
 		look_up_names(request, row);
-		event_insert(row);
+		event_insert(row, NULL);
 	}
 	return is_new;
 }

@@ -3,8 +3,8 @@
  * event_store.c
  *	  Writing events, their keys and what was parked.
  *
- * Owns the statements that insert into biolink.event, event_key, event_parked
- * and repeated_text, and the memory of which repeated texts are stored already.
+ * Owns the statements that insert into biolink.event, event_key, event_parked,
+ * ledger, attribution_queue and repeated_text, and the memory of which repeated texts are stored already.
  *
  * Invariants:
  *	- A key, its digest and its effect are written by one transaction.
@@ -22,14 +22,23 @@
 
 #include "house.h"
 #include "keys.h"
+#include "seal.h"
 #include "worker.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "funcapi.h"
+#include "executor/spi.h"
 #include "mb/pg_wchar.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 
 #include <sodium.h>
 
@@ -47,14 +56,23 @@ typedef struct StoredText
 static HTAB *stored_texts = NULL;
 static bool callbacks_registered = false;
 
+/* The columns of biolink.event in the order in which event_values() gives them. */
+#define EVENT_COLUMN_NAMES \
+	"creator_id, event_id, occurred_at, received_at, visitor, day_visitor, visit_id, click_id," \
+	" link_id, campaign_id, offer_id, post_id, agent_id, referrer_id, amount, is_bot, is_test, merged, measurement_denied," \
+	" kind, source, bot_reason, evidence, token_reason, channel, channel_evidence, medium, platform, device, os, browser, app," \
+	" country, region, city, language, referrer_host, order_id, order_type, payment, goal, currency, utm, context"
+
 static SavedPlan event_plan = SAVED_PLAN(
-	"INSERT INTO biolink.event (creator_id, event_id, occurred_at, received_at, visitor, day_visitor, visit_id, click_id,"
-	" link_id, campaign_id, offer_id, post_id, agent_id, referrer_id, amount, is_bot, is_test, merged, measurement_denied,"
-	" kind, source, bot_reason, evidence, token_reason, channel, channel_evidence, medium, platform, device, os, browser, app,"
-	" country, region, city, language, referrer_host, order_id, order_type, payment, goal, currency, utm, context)"
+	"INSERT INTO biolink.event (" EVENT_COLUMN_NAMES ")"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,"
 	" $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44)",
 	"luzzhhuulllllllooootttttttttttttttttttttttjj");
+
+static SavedPlan events_plan = SAVED_PLAN(
+	"INSERT INTO biolink.event (" EVENT_COLUMN_NAMES ")"
+	" SELECT " EVENT_COLUMN_NAMES " FROM pg_catalog.unnest($1)",
+	"E");
 #define EVENT_COLUMNS	44
 
 static SavedPlan text_known_plan = SAVED_PLAN(
@@ -67,10 +85,50 @@ static SavedPlan text_plan = SAVED_PLAN(
 	" ON CONFLICT DO NOTHING",
 	"llut");
 
+static SavedPlan ledger_plan = SAVED_PLAN(
+	"INSERT INTO biolink.ledger (creator_id, entry_id, event_id, order_id, kind, amount, currency, occurred_at, received_at, is_test)"
+	" VALUES ($1, $2, $2, $3, $4, $5, $6, $7, $8, $9)",
+	"luttltzzo");
+
+static SavedPlan ledgers_plan = SAVED_PLAN(
+	"INSERT INTO biolink.ledger (creator_id, entry_id, event_id, order_id, kind, amount, currency, occurred_at, received_at, is_test)"
+	" SELECT u.creator_id, u.event_id, u.event_id, u.order_id, u.kind, u.amount, u.currency, u.occurred_at, u.received_at, u.is_test"
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),"
+	" pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9))"
+	" AS u (creator_id, event_id, order_id, kind, amount, currency, occurred_at, received_at, is_test)",
+	"LUTTLTZZO");
+
+static SavedPlan queue_plan = SAVED_PLAN(
+	"INSERT INTO biolink.attribution_queue (creator_id, conversion_id, reason) VALUES ($1, $2, $3)",
+	"lut");
+
+static SavedPlan queues_plan = SAVED_PLAN(
+	"INSERT INTO biolink.attribution_queue (creator_id, conversion_id, reason)"
+	" SELECT u.creator_id, u.conversion_id, u.reason"
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS u (creator_id, conversion_id, reason)",
+	"LUT");
+
 static SavedPlan key_plan = SAVED_PLAN(
 	"INSERT INTO biolink.event_key (creator_id, source, key, event_id, kind, revision, digest, received_at)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
 	"lttutlxz");
+
+/* Many keys, in their order, so that two who claim the same ones never wait for each other in a circle. */
+static SavedPlan keys_plan = SAVED_PLAN(
+	"INSERT INTO biolink.event_key (creator_id, source, key, event_id, kind, revision, digest, received_at)"
+	" SELECT $1, u.source, u.key, u.event_id, u.kind, u.revision, u.digest, u.received_at"
+	" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6),"
+	" pg_catalog.unnest($7), pg_catalog.unnest($8)) WITH ORDINALITY AS u (source, key, event_id, kind, revision, digest, received_at, place)"
+	" ORDER BY u.place ON CONFLICT DO NOTHING RETURNING event_id",
+	"lTTUTLXZ");
+
+static SavedPlan known_keys_plan = SAVED_PLAN(
+	"SELECT u.place, k.event_id, k.kind, k.revision, k.digest"
+	" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY AS u (source, key, place)"
+	" CROSS JOIN LATERAL (SELECT o.event_id, o.kind, o.revision, o.digest FROM biolink.event_key AS o"
+	" WHERE o.creator_id OPERATOR(pg_catalog.=) $1 AND o.source OPERATOR(pg_catalog.=) u.source AND o.key OPERATOR(pg_catalog.=) u.key"
+	" OFFSET 0) AS k",
+	"lTT");
 
 static SavedPlan known_key_plan = SAVED_PLAN(
 	"SELECT k.event_id, k.kind, k.revision, k.digest FROM biolink.event_key AS k"
@@ -108,9 +166,9 @@ static SavedPlan key_revise_plan = SAVED_PLAN(
 	"lttlxu");
 
 static SavedPlan park_plan = SAVED_PLAN(
-	"INSERT INTO biolink.event_parked (creator_id, parked_id, source, key, kind, reason, event, digest)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (creator_id, source, key, digest) DO NOTHING",
-	"luttttjx");
+	"INSERT INTO biolink.event_parked (creator_id, parked_id, source, key, kind, reason, detail, event, digest, sealed)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (creator_id, source, key, digest) DO NOTHING",
+	"lutttttjxx");
 
 static SavedPlan parked_plan = SAVED_PLAN(
 	"SELECT p.parked_id FROM biolink.event_parked AS p"
@@ -213,18 +271,19 @@ repeated_text_id(int64 creator_id, Slice value, const pg_uuid_t *event_id)
 	return key.text_id;
 }
 
-/* event_insert stores an event, and its texts where they are new. */
-void
-event_insert(EventRow *row)
+/*
+ * event_values gives an event's column values in the order of
+ * EVENT_COLUMN_NAMES, and stores its texts where they are new.
+ */
+static void
+event_values(const EventRow *row, Datum *values, bool *nulls)
 {
-	Datum		values[EVENT_COLUMNS];
-	char		nulls[EVENT_COLUMNS];
 	int			n = 0;
 
 #define PUT(isnull, datum) \
 	do { \
 		bool		absent = (isnull); \
-		nulls[n] = absent ? 'n' : ' '; \
+		nulls[n] = absent; \
 		values[n++] = absent ? (Datum) 0 : (datum); \
 	} while (0)
 #define PUT_ID(id)		PUT((id) == 0, Int64GetDatum(id))
@@ -282,8 +341,262 @@ event_insert(EventRow *row)
 #undef PUT_ID
 #undef PUT_TEXT
 
-	plan_execute(&event_plan, values, nulls);
+}
+
+/*
+ * Rows that are written together
+ */
+
+/* Values of one column, as many as there are rows. */
+typedef struct SinkColumns
+{
+	int			nrows;
+	Datum	   *columns[9];
+} SinkColumns;
+
+struct EventSink
+{
+	MemoryContext context;		/* of what waits; emptied with it */
+	MemoryContext home;			/* of the sink itself */
+	int			capacity;
+	int			nevents;
+	Datum	   *events;			/* rows of biolink.event */
+	TupleDesc	event_shape;
+	AttrNumber	places[EVENT_COLUMNS];	/* of event_values()' columns in the row */
+	SinkColumns ledger;
+	SinkColumns queue;
+	HTAB	   *orders;			/* hashes of the order ids among them */
+};
+
+/* sink_places finds the columns of EVENT_COLUMN_NAMES in biolink.event. */
+static void
+sink_places(EventSink *sink)
+{
+	char	   *names = pstrdup(EVENT_COLUMN_NAMES);
+	char	   *rest = NULL;
+	int			n = 0;
+
+	for (char *name = strtok_r(names, ", ", &rest); name != NULL; name = strtok_r(NULL, ", ", &rest))
+	{
+		AttrNumber	found = InvalidAttrNumber;
+
+		for (int i = 0; i < sink->event_shape->natts; i++)
+		{
+			Form_pg_attribute attribute = TupleDescAttr(sink->event_shape, i);
+
+			if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), name) == 0)
+				found = attribute->attnum;
+		}
+		if (found == InvalidAttrNumber)
+			elog(ERROR, "biolink.event has no column \"%s\"", name);
+		sink->places[n++] = found;
+	}
+	Assert(n == EVENT_COLUMNS);
+	pfree(names);
+}
+
+/* sink_orders makes an empty set of order ids. */
+static HTAB *
+sink_orders(MemoryContext context)
+{
+	HASHCTL		control = {0};
+
+	control.keysize = control.entrysize = sizeof(uint64);
+	control.hcxt = context;
+	return hash_create("biolink orders in a sink", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* event_sink_make makes a sink for up to so many events at a time. */
+EventSink *
+event_sink_make(MemoryContext context, int capacity)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	EventSink  *sink = palloc0(sizeof(EventSink));
+
+	sink->home = context;
+	sink->context = AllocSetContextCreate(context, "biolink rows to be written", ALLOCSET_DEFAULT_SIZES);
+	sink->capacity = capacity;
+	sink->events = palloc(capacity * sizeof(Datum));
+	sink->event_shape = lookup_rowtype_tupdesc_copy(get_element_type(house()->event_rows), -1);
+	sink_places(sink);
+	for (int i = 0; i < 9; i++)
+		sink->ledger.columns[i] = palloc(capacity * sizeof(Datum));
+	for (int i = 0; i < 3; i++)
+		sink->queue.columns[i] = palloc(capacity * sizeof(Datum));
+	sink->orders = sink_orders(sink->context);
+	MemoryContextSwitchTo(old);
+	return sink;
+}
+
+/* order_hash identifies an order id within a sink. */
+static uint64
+order_hash(Slice order_id)
+{
+	return DatumGetUInt64(hash_any_extended((const unsigned char *) order_id.data, (int) order_id.len, 0));
+}
+
+/* event_sink_holds says whether something of an order may wait in the sink. */
+bool
+event_sink_holds(const EventSink *sink, Slice order_id)
+{
+	uint64		hash = order_hash(order_id);
+
+	return hash_search(sink->orders, &hash, HASH_FIND, NULL) != NULL;
+}
+
+/* event_sink_empty throws away what waits. */
+void
+event_sink_empty(EventSink *sink)
+{
+	MemoryContextReset(sink->context);
+	sink->nevents = sink->ledger.nrows = sink->queue.nrows = 0;
+	sink->orders = sink_orders(sink->context);
+}
+
+/* array_of makes an array Datum of a column. */
+static Datum
+array_of(Datum *values, int n, Oid type, int length, bool by_value, char align)
+{
+	return PointerGetDatum(construct_array(values, n, type, length, by_value, align));
+}
+
+#define INT8_ARRAY(values, n)	array_of(values, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)
+#define TIME_ARRAY(values, n)	array_of(values, n, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)
+#define TEXT_ARRAY(values, n)	array_of(values, n, TEXTOID, -1, false, TYPALIGN_INT)
+#define BYTEA_ARRAY(values, n)	array_of(values, n, BYTEAOID, -1, false, TYPALIGN_INT)
+#define UUID_ARRAY(values, n)	array_of(values, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)
+#define BOOL_ARRAY(values, n)	array_of(values, n, BOOLOID, 1, true, TYPALIGN_CHAR)
+
+/* event_sink_flush writes what waits. */
+void
+event_sink_flush(EventSink *sink)
+{
+	MemoryContext old = MemoryContextSwitchTo(sink->context);
+
+	if (sink->nevents > 0)
+	{
+		Datum		rows = array_of(sink->events, sink->nevents, get_element_type(house()->event_rows), -1, false, TYPALIGN_DOUBLE);
+
+		plan_execute(&events_plan, &rows, NULL);
+	}
+	if (sink->ledger.nrows > 0)
+	{
+		Datum	  **c = sink->ledger.columns;
+		int			n = sink->ledger.nrows;
+		Datum		arrays[9] = {
+			INT8_ARRAY(c[0], n), UUID_ARRAY(c[1], n), TEXT_ARRAY(c[2], n), TEXT_ARRAY(c[3], n), INT8_ARRAY(c[4], n),
+			TEXT_ARRAY(c[5], n), TIME_ARRAY(c[6], n), TIME_ARRAY(c[7], n), BOOL_ARRAY(c[8], n)
+		};
+
+		plan_execute(&ledgers_plan, arrays, NULL);
+	}
+	if (sink->queue.nrows > 0)
+	{
+		Datum	  **c = sink->queue.columns;
+		int			n = sink->queue.nrows;
+		Datum		arrays[3] = {INT8_ARRAY(c[0], n), UUID_ARRAY(c[1], n), TEXT_ARRAY(c[2], n)};
+
+		plan_execute(&queues_plan, arrays, NULL);
+	}
+	MemoryContextSwitchTo(old);
+	event_sink_empty(sink);
+}
+
+/* sink_row keeps the values of a row in a table's columns. */
+static void
+sink_row(EventSink *sink, SinkColumns *columns, const Datum *values, int n)
+{
+	Assert(columns->nrows < sink->capacity);
+	for (int i = 0; i < n; i++)
+		columns->columns[i][columns->nrows] = values[i];
+	columns->nrows++;
+}
+
+/* event_insert stores an event, at once or with the others of a sink. */
+void
+event_insert(EventRow *row, EventSink *sink)
+{
+	Datum		values[EVENT_COLUMNS];
+	bool		nulls[EVENT_COLUMNS];
+
+	if (sink == NULL)
+	{
+		char		flags[EVENT_COLUMNS];
+
+		event_values(row, values, nulls);
+		for (int i = 0; i < EVENT_COLUMNS; i++)
+			flags[i] = nulls[i] ? 'n' : ' ';
+		plan_execute(&event_plan, values, flags);
+	}
+	else
+	{
+		MemoryContext old = MemoryContextSwitchTo(sink->context);
+		Datum	   *columns = palloc(sink->event_shape->natts * sizeof(Datum));
+		bool	   *absent = palloc(sink->event_shape->natts * sizeof(bool));
+
+		event_values(row, values, nulls);
+		memset(absent, true, sink->event_shape->natts * sizeof(bool));
+		for (int i = 0; i < EVENT_COLUMNS; i++)
+		{
+			columns[sink->places[i] - 1] = values[i];
+			absent[sink->places[i] - 1] = nulls[i];
+		}
+		sink->events[sink->nevents++] = HeapTupleGetDatum(heap_form_tuple(sink->event_shape, columns, absent));
+		if (row->order_id.len > 0)
+		{
+			uint64		hash = order_hash(row->order_id);
+
+			hash_search(sink->orders, &hash, HASH_ENTER, NULL);
+		}
+		MemoryContextSwitchTo(old);
+	}
 	worker_wake_at_commit();
+}
+
+/* ledger_insert books money of an event. */
+void
+ledger_insert(const EventRow *row, const char *kind, int64 amount, EventSink *sink)
+{
+	MemoryContext old = sink != NULL ? MemoryContextSwitchTo(sink->context) : CurrentMemoryContext;
+	pg_uuid_t  *event_id = palloc(sizeof(pg_uuid_t));
+	Datum		values[9] = {
+		Int64GetDatum(row->creator_id),
+		UUIDPGetDatum(event_id),
+		slice_datum(row->order_id),
+		CStringGetTextDatum(kind),
+		Int64GetDatum(amount),
+		slice_datum(row->currency),
+		TimestampTzGetDatum(row->occurred_at),
+		TimestampTzGetDatum(row->received_at),
+		BoolGetDatum(row->is_test)
+	};
+
+	*event_id = row->event_id;
+	if (sink == NULL)
+		plan_execute(&ledger_plan, values, NULL);
+	else
+		sink_row(sink, &sink->ledger, values, 9);
+	MemoryContextSwitchTo(old);
+}
+
+/* queue_insert asks the job for a conversion's path. */
+void
+queue_insert(int64 creator_id, const pg_uuid_t *conversion_id, const char *reason, EventSink *sink)
+{
+	MemoryContext old = sink != NULL ? MemoryContextSwitchTo(sink->context) : CurrentMemoryContext;
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+	Datum		values[3] = {
+		Int64GetDatum(creator_id),
+		UUIDPGetDatum(id),
+		CStringGetTextDatum(reason)
+	};
+
+	*id = *conversion_id;
+	if (sink == NULL)
+		plan_execute(&queue_plan, values, NULL);
+	else
+		sink_row(sink, &sink->queue, values, 3);
+	MemoryContextSwitchTo(old);
 }
 
 /* digest_under computes a digest under one key. */
@@ -313,20 +626,18 @@ event_digest(int64 creator_id, Slice content)
 }
 
 /*
- * digest_matches tells whether a stored digest is of this content; a digest
+ * event_digest_matches tells whether a stored digest is of this content; a digest
  * of an epoch whose key is gone cannot tell, and counts as the same.
  */
-static bool
-digest_matches(int64 creator_id, const bytea *stored, const EventDigest *digest, Slice content)
+bool
+event_digest_matches(int64 creator_id, const EventDigest *stored, const EventDigest *digest, Slice content)
 {
-	const uint8 *bytes = (const uint8 *) VARDATA_ANY(stored);
+	const uint8 *bytes = stored->data;
 	uint16		epoch;
 	const HashKey *key;
 	EventDigest again;
 	bool		same;
 
-	if (VARSIZE_ANY_EXHDR(stored) != DIGEST_BYTES)
-		elog(ERROR, "stored digest has %d bytes", (int) VARSIZE_ANY_EXHDR(stored));
 	if (memcmp(bytes, digest->data, 2) == 0)
 		return sodium_memcmp(bytes, digest->data, DIGEST_BYTES) == 0;
 
@@ -338,6 +649,28 @@ digest_matches(int64 creator_id, const bytea *stored, const EventDigest *digest,
 	if (same)
 		key_verified(creator_id, PURPOSE_DIGEST, epoch, NULL);
 	return same;
+}
+
+/* stored_digest reads a digest column. */
+static EventDigest
+stored_digest(Datum value)
+{
+	bytea	   *bytes = DatumGetByteaPP(value);
+	EventDigest digest;
+
+	if (VARSIZE_ANY_EXHDR(bytes) != DIGEST_BYTES)
+		elog(ERROR, "stored digest has %d bytes", (int) VARSIZE_ANY_EXHDR(bytes));
+	memcpy(digest.data, VARDATA_ANY(bytes), DIGEST_BYTES);
+	return digest;
+}
+
+/* digest_matches tells whether a digest column is of this content. */
+static bool
+digest_matches(int64 creator_id, Datum stored, const EventDigest *digest, Slice content)
+{
+	EventDigest known = stored_digest(stored);
+
+	return event_digest_matches(creator_id, &known, digest, content);
 }
 
 /* identifier_hash hashes a text under the creator's identity key. */
@@ -415,10 +748,91 @@ event_key_take(int64 creator_id, Slice source, const char *stored_key,
 	known->kind = TextDatumGetCString(SPI_getbinval(tuple, descriptor, 2, &isnull));
 	known->revision = DatumGetInt64(SPI_getbinval(tuple, descriptor, 3, &isnull));
 	known->same_content =
-		digest_matches(creator_id,
-					   DatumGetByteaPP(SPI_getbinval(tuple, descriptor, 4, &isnull)),
-					   digest, content);
+		digest_matches(creator_id, SPI_getbinval(tuple, descriptor, 4, &isnull), digest, content);
 	return false;
+}
+
+/*
+ * event_keys_take claims many keys of one creator, in the order in which they
+ * are given, and looks up what those that are taken did before.
+ */
+void
+event_keys_take(int64 creator_id, KeyClaim **claims, int nclaims)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "biolink keys", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext home = MemoryContextSwitchTo(context);
+	Datum	   *columns[7];
+	Datum		values[8];
+	int			ntaken = 0;
+	uint64		nclaimed;
+
+	for (int c = 0; c < 7; c++)
+		columns[c] = palloc(nclaims * sizeof(Datum));
+	for (int i = 0; i < nclaims; i++)
+	{
+		columns[0][i] = slice_datum(claims[i]->source);
+		columns[1][i] = CStringGetTextDatum(claims[i]->stored_key);
+		columns[2][i] = UUIDPGetDatum(&claims[i]->event_id);
+		columns[3][i] = slice_datum(claims[i]->kind);
+		columns[4][i] = Int64GetDatum(claims[i]->revision);
+		columns[5][i] = digest_datum(&claims[i]->digest);
+		columns[6][i] = TimestampTzGetDatum(claims[i]->received_at);
+	}
+	values[0] = Int64GetDatum(creator_id);
+	values[1] = TEXT_ARRAY(columns[0], nclaims);
+	values[2] = TEXT_ARRAY(columns[1], nclaims);
+	values[3] = UUID_ARRAY(columns[2], nclaims);
+	values[4] = TEXT_ARRAY(columns[3], nclaims);
+	values[5] = INT8_ARRAY(columns[4], nclaims);
+	values[6] = BYTEA_ARRAY(columns[5], nclaims);
+	values[7] = TIME_ARRAY(columns[6], nclaims);
+	nclaimed = plan_execute(&keys_plan, values, NULL);
+
+	/* what was claimed comes back in the order in which it was given */
+	for (int i = 0; i < nclaims; i++)
+	{
+		bool		isnull;
+
+		claims[i]->claimed = (uint64) (i - ntaken) < nclaimed &&
+			memcmp(DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i - ntaken], SPI_tuptable->tupdesc, 1, &isnull)),
+				   &claims[i]->event_id, sizeof(pg_uuid_t)) == 0;
+		if (!claims[i]->claimed)
+		{
+			columns[0][ntaken] = columns[0][i];
+			columns[1][ntaken] = columns[1][i];
+			columns[2][ntaken] = Int32GetDatum(i);
+			ntaken++;
+		}
+	}
+	SPI_freetuptable(SPI_tuptable);
+
+	if (ntaken > 0)
+	{
+		uint64		nknown;
+
+		values[1] = TEXT_ARRAY(columns[0], ntaken);
+		values[2] = TEXT_ARRAY(columns[1], ntaken);
+		nknown = plan_execute(&known_keys_plan, values, NULL);
+		for (uint64 n = 0; n < nknown; n++)
+		{
+			HeapTuple	tuple = SPI_tuptable->vals[n];
+			TupleDesc	shape = SPI_tuptable->tupdesc;
+			bool		isnull;
+			int64		place = DatumGetInt64(SPI_getbinval(tuple, shape, 1, &isnull));
+			KeyClaim   *claim = claims[DatumGetInt32(columns[2][place - 1])];
+
+			claim->known = true;
+			claim->known_event_id = *DatumGetUUIDP(SPI_getbinval(tuple, shape, 2, &isnull));
+			MemoryContextSwitchTo(home);
+			claim->known_kind = TextDatumGetCString(SPI_getbinval(tuple, shape, 3, &isnull));
+			MemoryContextSwitchTo(context);
+			claim->known_revision = DatumGetInt64(SPI_getbinval(tuple, shape, 4, &isnull));
+			claim->known_digest = stored_digest(SPI_getbinval(tuple, shape, 5, &isnull));
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	MemoryContextSwitchTo(home);
+	MemoryContextDelete(context);
 }
 
 /* event_key_give_back releases a key taken in this transaction: what it was taken for is not to be. */
@@ -467,23 +881,23 @@ event_key_had(int64 creator_id, Slice source, const char *stored_key,
 	tuple = SPI_tuptable->vals[0];
 	descriptor = SPI_tuptable->tupdesc;
 	*event_id = *DatumGetUUIDP(SPI_getbinval(tuple, descriptor, 1, &isnull));
-	return digest_matches(creator_id,
-						  DatumGetByteaPP(SPI_getbinval(tuple, descriptor, 2, &isnull)),
-						  digest, content);
+	return digest_matches(creator_id, SPI_getbinval(tuple, descriptor, 2, &isnull), digest, content);
 }
 
 /*
- * event_park keeps what could not be taken, masked; false when the same is
- * parked already.  parked_id is that of the row either way.
+ * event_park keeps what could not be taken: masked to be read, sealed to be
+ * replayed; false when the same is parked already.  parked_id is that of the
+ * row either way.
  */
 bool
 event_park(int64 creator_id, Slice source, const char *stored_key, Slice kind,
-		   const char *reason, Jsonb *event, Slice content, pg_uuid_t *parked_id)
+		   const char *reason, const char *detail, Jsonb *event, Slice content,
+		   Slice original, pg_uuid_t *parked_id)
 {
 	EventDigest digest = event_digest(creator_id, content);
-	Datum		values[8];
+	Datum		values[10];
 	Datum		lookup[4];
-	char		nulls[8];
+	char		nulls[10];
 	bool		isnull;
 
 	uuidv7_make(parked_id, GetCurrentTimestamp());
@@ -495,8 +909,11 @@ event_park(int64 creator_id, Slice source, const char *stored_key, Slice kind,
 	values[4] = kind.len > 0 ? slice_datum(kind) : (Datum) 0;
 	nulls[4] = kind.len > 0 ? ' ' : 'n';
 	values[5] = CStringGetTextDatum(reason);
-	values[6] = JsonbPGetDatum(jsonb_masked(event));
-	values[7] = lookup[3] = digest_datum(&digest);
+	values[6] = detail != NULL ? CStringGetTextDatum(detail) : (Datum) 0;
+	nulls[6] = detail != NULL ? ' ' : 'n';
+	values[7] = JsonbPGetDatum(jsonb_masked(event));
+	values[8] = lookup[3] = digest_datum(&digest);
+	values[9] = PointerGetDatum(seal_text(creator_id, PARKED_LABEL, original));
 	if (plan_execute(&park_plan, values, nulls) > 0)
 		return true;
 

@@ -76,6 +76,9 @@ typedef struct EventDigest
 	uint8		data[DIGEST_BYTES];
 } EventDigest;
 
+/* What the text of a parked event is sealed as. */
+#define PARKED_LABEL	"event_parked"
+
 /* What an idempotency key did before. */
 typedef struct KnownKey
 {
@@ -85,11 +88,46 @@ typedef struct KnownKey
 	bool		same_content;
 } KnownKey;
 
-extern void event_insert(EventRow *row);
+/*
+ * Rows that are written together.  Where a sink is given, what would be
+ * inserted waits in it until event_sink_flush().
+ */
+typedef struct EventSink EventSink;
+
+extern EventSink *event_sink_make(MemoryContext context, int capacity);
+extern bool event_sink_holds(const EventSink *sink, Slice order_id);
+extern void event_sink_flush(EventSink *sink);
+extern void event_sink_empty(EventSink *sink);
+
+extern void event_insert(EventRow *row, EventSink *sink);
+extern void ledger_insert(const EventRow *row, const char *kind, int64 amount, EventSink *sink);
+extern void queue_insert(int64 creator_id, const pg_uuid_t *conversion_id, const char *reason,
+						 EventSink *sink);
 
 extern EventDigest event_digest(int64 creator_id, Slice content);
 extern char *event_key_stored(int64 creator_id, Slice key);
 
+/* A key to be claimed, one of many, and what came of it. */
+typedef struct KeyClaim
+{
+	Slice		source;
+	char	   *stored_key;
+	pg_uuid_t	event_id;
+	Slice		kind;
+	int64		revision;
+	EventDigest digest;
+	TimestampTz received_at;
+	bool		claimed;		/* it was new and is this claim's */
+	bool		known;			/* it was not; what it did before: */
+	pg_uuid_t	known_event_id;
+	int64		known_revision;
+	char	   *known_kind;
+	EventDigest known_digest;
+} KeyClaim;
+
+extern void event_keys_take(int64 creator_id, KeyClaim **claims, int nclaims);
+extern bool event_digest_matches(int64 creator_id, const EventDigest *stored,
+								 const EventDigest *digest, Slice content);
 extern bool event_key_take(int64 creator_id, Slice source, const char *stored_key,
 						   const pg_uuid_t *event_id, Slice kind, int64 revision,
 						   const EventDigest *digest, Slice content,
@@ -103,8 +141,8 @@ extern bool event_key_had(int64 creator_id, Slice source, const char *stored_key
 						  pg_uuid_t *event_id);
 
 extern bool event_park(int64 creator_id, Slice source, const char *stored_key, Slice kind,
-					   const char *reason, Jsonb *event, Slice content,
-					   pg_uuid_t *parked_id);
+					   const char *reason, const char *detail, Jsonb *event, Slice content,
+					   Slice original, pg_uuid_t *parked_id);
 
 extern IdHash visitor_hash(int64 creator_id, Slice value);
 extern IdHash session_visitor(int64 creator_id, const pg_uuid_t *event_id);

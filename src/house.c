@@ -135,6 +135,8 @@ look_up_house(void)
 									CStringGetDatum("token"),
 									ObjectIdGetDatum(schema));
 
+	current.event_rows = get_array_type(get_rel_type_id(get_relname_relid("event", schema)));
+
 	for (int i = 0; i < NUM_CACHED_TABLES; i++)
 	{
 		Oid			oid = get_relname_relid(cached_table_names[i], schema);
@@ -210,6 +212,20 @@ type_of_letter(char letter)
 			return house()->idhash;
 		case 'k':
 			return house()->token;
+		case 'L':
+			return INT8ARRAYOID;
+		case 'T':
+			return TEXTARRAYOID;
+		case 'U':
+			return UUIDARRAYOID;
+		case 'Z':
+			return TIMESTAMPTZARRAYOID;
+		case 'O':
+			return BOOLARRAYOID;
+		case 'X':
+			return BYTEAARRAYOID;
+		case 'E':
+			return house()->event_rows;
 	}
 	elog(ERROR, "unknown parameter type letter \"%c\"", letter);
 }

@@ -20,13 +20,15 @@ typedef struct House
 	Oid			owner;			/* owner of the schema: biolink_owner */
 	Oid			idhash;			/* type biolink.idhash */
 	Oid			token;			/* type biolink.token */
+	Oid			event_rows;		/* type biolink.event[] */
 	uint64		generation;		/* changes whenever one of the above may have */
 } House;
 
 /*
  * A statement prepared once per backend.  argtypes has one letter for each
  * parameter: l int8, i int4, o bool, f float8, t text, u uuid, z timestamptz,
- * j jsonb, x bytea, h biolink.idhash, k biolink.token.
+ * j jsonb, x bytea, h biolink.idhash, k biolink.token; L T U Z O X for arrays
+ * of those, E for biolink.event[].
  */
 typedef struct SavedPlan
 {

@@ -21,26 +21,32 @@
 
 #include "channel_core.h"
 #include "config_cache.h"
-#include "event_store.h"
 #include "house.h"
-#include "request.h"
+#include "seal.h"
 #include "token.h"
+#include "track.h"
 #include "tracking.h"
 
 #include "access/htup_details.h"
 #include "common/hashfn.h"
 #include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 #define MAX_NAME_BYTES		200
 
+/* "bo": see job_lock.c for the class of jobs' locks */
+#define ORDER_LOCK_CLASS	0x626f
+
 /* The greatest whole number that every JSON reader keeps exactly; sums of many stay within int8. */
 #define MAX_AMOUNT			((INT64CONST(1) << 53) - 1)
 
 PG_FUNCTION_INFO_V1(track);
 PG_FUNCTION_INFO_V1(park_event);
+PG_FUNCTION_INFO_V1(parked_text);
 
 /* Keys of an event that have a meaning of their own; others go to context. */
 static const char *const event_keys[] = {
@@ -49,44 +55,6 @@ static const char *const event_keys[] = {
 	"payment", "amount", "currency", "offer_id", "link_id",
 	"goal", "test", "context", "ip"
 };
-
-/* What an event does. */
-typedef enum EventEffect
-{
-	EFFECT_RECORD,				/* nothing but being recorded */
-	EFFECT_GOAL,				/* a conversion without money */
-	EFFECT_SALE,				/* a paid order */
-	EFFECT_ADJUSTMENT			/* a refund, dispute or dispute won */
-} EventEffect;
-
-/* An event, read. */
-typedef struct TrackedEvent
-{
-	JsonObject	object;
-	Jsonb	   *jsonb;
-	EventRow	row;
-	EventEffect effect;
-	Slice		key;
-	char	   *stored_key;
-	int64		revision;
-	Slice		token;
-	Slice		click_id;
-	Slice		visitor;
-	Slice		url;
-	bool		token_from_url;
-	bool		is_touch;		/* a visit or click that was seen elsewhere */
-	bool		malformed;		/* a token, click id, visitor or url of a wrong type */
-	Slice		content;		/* canonical text, for the digest */
-	EventDigest digest;
-} TrackedEvent;
-
-/* What track() answers. */
-typedef struct TrackAnswer
-{
-	const char *status;
-	pg_uuid_t	event_id;
-	const char *detail;
-} TrackAnswer;
 
 static SavedPlan order_ref_plan = SAVED_PLAN(
 	"INSERT INTO biolink.order_ref (creator_id, ref, order_id, event_id, received_at)"
@@ -108,15 +76,6 @@ static SavedPlan known_order_plan = SAVED_PLAN(
 	" WHERE e.creator_id OPERATOR(pg_catalog.=) $1 AND e.event_id OPERATOR(pg_catalog.=) $2"
 	" AND e.occurred_at OPERATOR(pg_catalog.>=) $3 AND e.occurred_at OPERATOR(pg_catalog.<) $4",
 	"luzz");
-
-static SavedPlan ledger_plan = SAVED_PLAN(
-	"INSERT INTO biolink.ledger (creator_id, entry_id, event_id, order_id, kind, amount, currency, occurred_at, received_at, is_test)"
-	" VALUES ($1, $2, $2, $3, $4, $5, $6, $7, $8, $9)",
-	"luttltzzo");
-
-static SavedPlan queue_plan = SAVED_PLAN(
-	"INSERT INTO biolink.attribution_queue (creator_id, conversion_id, reason) VALUES ($1, $2, $3)",
-	"lut");
 
 /* The sale that an order_id stands for. */
 typedef struct KnownSale
@@ -208,6 +167,15 @@ without_key(Jsonb *jsonb, const char *key)
 											  CStringGetTextDatum(key)));
 }
 
+/* content_of gives an event's canonical text, without what differs between two sendings. */
+static Slice
+content_of(Jsonb *jsonb)
+{
+	Jsonb	   *event = without_key(jsonb, "sent_at");
+
+	return SLICE_OF(JsonbToCString(NULL, &event->root, (int) VARSIZE(event)));
+}
+
 /* read_context merges the key "context" and the unknown keys into the event's context. */
 static void
 read_context(TrackedEvent *event)
@@ -227,9 +195,9 @@ read_context(TrackedEvent *event)
 		event->row.context = given != NULL ? given : unknown;
 }
 
-/* read_event reads and checks what does not depend on stored data. */
-static void
-read_event(Jsonb *jsonb, TrackedEvent *event)
+/* track_read reads and checks what does not depend on stored data. */
+void
+track_read(Jsonb *jsonb, int64 creator_id, TrackedEvent *event)
 {
 	static const char *const order_types[] = {"new", "repeat", "renewal"};
 	static const char *const payments[] = {"pending", "paid", "failed"};
@@ -239,7 +207,9 @@ read_event(Jsonb *jsonb, TrackedEvent *event)
 	bool		is_order;
 	bool		is_adjustment;
 
+	memset(event, 0, sizeof(*event));
 	event->jsonb = jsonb;
+	row->creator_id = creator_id;
 	json_object_open(object, jsonb, "event");
 	row->kind = json_required_text(object, "kind", MAX_NAME_BYTES);
 	row->source = json_required_text(object, "source", MAX_NAME_BYTES);
@@ -421,13 +391,16 @@ find_touch(TrackedEvent *event)
 
 /* known_sale reads the sale that an order_id stands for; false when there is none. */
 static bool
-known_sale(const EventRow *row, KnownSale *sale)
+known_sale(const TrackedEvent *event, KnownSale *sale)
 {
+	const EventRow *row = &event->row;
 	Datum		values[2] = {Int64GetDatum(row->creator_id), text_datum(row->order_id)};
 	HeapTuple	tuple;
 	TupleDesc	descriptor;
 	bool		isnull;
 
+	if (event->sink != NULL && event_sink_holds(event->sink, row->order_id))
+		event_sink_flush(event->sink);
 	if (plan_execute(&sale_plan, values, NULL) == 0)
 		return false;
 	tuple = SPI_tuptable->vals[0];
@@ -441,43 +414,58 @@ known_sale(const EventRow *row, KnownSale *sale)
 
 /* book adds a row to the ledger. */
 static void
-book(const EventRow *row, const char *kind, int64 amount)
+book(const TrackedEvent *event, const char *kind, int64 amount)
 {
-	Datum		values[9] = {
-		Int64GetDatum(row->creator_id),
-		UUIDPGetDatum(&row->event_id),
-		text_datum(row->order_id),
-		CStringGetTextDatum(kind),
-		Int64GetDatum(amount),
-		text_datum(row->currency),
-		TimestampTzGetDatum(row->occurred_at),
-		TimestampTzGetDatum(row->received_at),
-		BoolGetDatum(row->is_test)
-	};
-
-	plan_execute(&ledger_plan, values, NULL);
+	ledger_insert(&event->row, kind, amount, event->sink);
 }
 
 /* queue asks the job for a conversion's path. */
 static void
-queue(const EventRow *row, const pg_uuid_t *conversion_id, const char *reason)
+queue(const TrackedEvent *event, const pg_uuid_t *conversion_id, const char *reason)
 {
-	Datum		values[3] = {
-		Int64GetDatum(row->creator_id),
-		UUIDPGetDatum(conversion_id),
-		CStringGetTextDatum(reason)
-	};
-
-	plan_execute(&queue_plan, values, NULL);
+	queue_insert(event->row.creator_id, conversion_id, reason, event->sink);
 }
 
-/* park keeps an event that conflicts with what is known, and answers so. */
+/*
+ * track_park keeps something that cannot be taken: an event, JSON that is none,
+ * or, where jsonb is NULL, a text that is no JSON that can be stored.  What may
+ * hold a person's identifiers is only in the sealed text.  False when the same is
+ * parked already.
+ */
+bool
+track_park(int64 creator_id, Slice source, const char *stored_key, Slice kind,
+		   const char *reason, const char *detail, Jsonb *jsonb, Slice text,
+		   pg_uuid_t *parked_id)
+{
+	Jsonb	   *shown = jsonb;
+	Slice		content = text;
+
+	if (jsonb == NULL)
+	{
+		JsonbValue	value = {.type = jbvString};
+
+		value.val.string.val = unconstify(char *, text.data);
+		value.val.string.len = (int) text.len;
+		shown = JsonbValueToJsonb(&value);
+	}
+	else if (JB_ROOT_IS_OBJECT(jsonb))
+	{
+		shown = without_key(without_key(without_key(jsonb, "identifiers"), "visitor"), "ip");
+		content = content_of(jsonb);
+	}
+	if (text.len == 0)
+		text = SLICE_OF(JsonbToCString(NULL, &jsonb->root, (int) VARSIZE(jsonb)));
+	return event_park(creator_id, source, stored_key, kind, reason, detail, shown,
+					  content.len > 0 ? content : text, text, parked_id);
+}
+
+/* park answers that an event conflicts with what is known, and keeps it, unless that is left to a batch. */
 static void
 park(TrackedEvent *event, const char *reason, TrackAnswer *answer)
 {
-	event_park(event->row.creator_id, event->row.source, event->stored_key, event->row.kind,
-			   reason, without_key(without_key(without_key(event->jsonb, "identifiers"), "visitor"), "ip"),
-			   event->content, &answer->event_id);
+	if (event->sink == NULL)
+		track_park(event->row.creator_id, event->row.source, event->stored_key, event->row.kind,
+				   reason, NULL, event->jsonb, NO_SLICE, &answer->event_id);
 	answer->status = "conflict";
 	answer->detail = reason;
 }
@@ -494,7 +482,7 @@ take_back(TrackedEvent *event, const char *reason, TrackAnswer *answer)
 static void
 record(TrackedEvent *event, const char *status, const char *detail, TrackAnswer *answer)
 {
-	event_insert(&event->row);
+	event_insert(&event->row, event->sink);
 	answer->status = status;
 	answer->event_id = event->row.event_id;
 	answer->detail = detail;
@@ -513,8 +501,9 @@ difference(const EventRow *row, const KnownSale *sale)
 
 /* open_sale claims the order_id for this event; false, with the sale, when it is taken. */
 static bool
-open_sale(const EventRow *row, KnownSale *sale)
+open_sale(const TrackedEvent *event, KnownSale *sale)
 {
+	const EventRow *row = &event->row;
 	Datum		values[4] = {
 		Int64GetDatum(row->creator_id),
 		text_datum(row->order_id),
@@ -524,7 +513,7 @@ open_sale(const EventRow *row, KnownSale *sale)
 
 	if (plan_execute(&order_ref_plan, values, NULL) > 0)
 		return true;
-	if (!known_sale(row, sale))
+	if (!known_sale(event, sale))
 		elog(ERROR, "order \"%.*s\" has no ledger row", (int) row->order_id.len, row->order_id.data);
 	return false;
 }
@@ -555,6 +544,8 @@ revise(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 	KnownSale	sale;
 	const char *conflict;
 
+	if (event->sink != NULL)
+		event_sink_flush(event->sink);
 	if (plan_find(&known_order_plan, values, NULL) == 0)
 	{
 		park(event, "key_reused", answer);
@@ -577,7 +568,7 @@ revise(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 		park(event, "key_reused", answer);
 	else if (paid)
 	{
-		if (!known_sale(row, &sale))
+		if (!known_sale(event, &sale))
 			elog(ERROR, "order \"%s\" has no ledger row", order_id);
 		if (sale.is_test != row->is_test)
 		{
@@ -588,8 +579,8 @@ revise(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 						 &event->digest, &known->event_id);
 		record(event, "updated", NULL, answer);
 		if (row->amount != sale.amount)
-			book(row, "revision", row->amount - sale.amount);
-		queue(row, &sale.conversion_id, "updated");
+			book(event, "revision", row->amount - sale.amount);
+		queue(event, &sale.conversion_id, "updated");
 	}
 	else if (event->effect != EFFECT_SALE)
 	{
@@ -597,13 +588,13 @@ revise(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 						 &event->digest, &known->event_id);
 		record(event, "updated", "no money is booked until the order is paid", answer);
 	}
-	else if (open_sale(row, &sale))
+	else if (open_sale(event, &sale))
 	{
 		event_key_revise(row->creator_id, row->source, event->stored_key, event->revision,
 						 &event->digest, &row->event_id);
 		record(event, "updated", NULL, answer);
-		book(row, "order", row->amount);
-		queue(row, &row->event_id, "arrived");
+		book(event, "order", row->amount);
+		queue(event, &row->event_id, "arrived");
 	}
 	else if ((conflict = difference(row, &sale)) != NULL)
 		park(event, conflict, answer);
@@ -613,13 +604,13 @@ revise(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 						 &event->digest, &row->event_id);
 		row->merged = true;
 		record(event, "merged", "the order is known under another key", answer);
-		queue(row, &sale.conversion_id, "merged");
+		queue(event, &sale.conversion_id, "merged");
 	}
 }
 
-/* answer_known answers an event whose key was seen before. */
-static void
-answer_known(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
+/* track_known answers an event whose key was seen before. */
+void
+track_known(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 {
 	EventRow   *row = &event->row;
 
@@ -630,7 +621,10 @@ answer_known(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 	}
 	else if (slice_is(row->kind, "order") && slice_is(row->kind, known->kind) &&
 			 event->revision > known->revision)
+	{
+		find_touch(event);
 		revise(event, known, answer);
+	}
 	else if (event->revision < known->revision &&
 			 event_key_had(row->creator_id, row->source, event->stored_key,
 						   event->revision, &event->digest, event->content, &answer->event_id))
@@ -650,11 +644,11 @@ take_sale(TrackedEvent *event, TrackAnswer *answer)
 	KnownSale	sale;
 	const char *conflict;
 
-	if (open_sale(row, &sale))
+	if (open_sale(event, &sale))
 	{
 		record(event, "inserted", NULL, answer);
-		book(row, "order", row->amount);
-		queue(row, &row->event_id, "arrived");
+		book(event, "order", row->amount);
+		queue(event, &row->event_id, "arrived");
 	}
 	else if ((conflict = difference(row, &sale)) != NULL)
 		take_back(event, conflict, answer);
@@ -662,7 +656,7 @@ take_sale(TrackedEvent *event, TrackAnswer *answer)
 	{
 		row->merged = true;
 		record(event, "merged", "the order is known under another key", answer);
-		queue(row, &sale.conversion_id, "merged");
+		queue(event, &sale.conversion_id, "merged");
 	}
 }
 
@@ -674,7 +668,7 @@ take_adjustment(TrackedEvent *event, TrackAnswer *answer)
 	KnownSale	sale;
 	bool		won = slice_is(row->kind, "dispute_won");
 
-	if (known_sale(row, &sale))
+	if (known_sale(event, &sale))
 	{
 		if (row->currency.len == 0)
 			row->currency = SLICE_OF(sale.currency);
@@ -696,21 +690,57 @@ take_adjustment(TrackedEvent *event, TrackAnswer *answer)
 				 errdetail("Order \"%.*s\" is not known yet, so its currency is not either.",
 						   (int) row->order_id.len, row->order_id.data)));
 	record(event, "inserted", NULL, answer);
-	book(row, pnstrdup(row->kind.data, row->kind.len), won ? row->amount : -row->amount);
+	book(event, pnstrdup(row->kind.data, row->kind.len), won ? row->amount : -row->amount);
+}
+
+/* order_turn tells which turn of its creator an order takes. */
+int
+order_turn(Slice order_id)
+{
+	return (int) (hash_bytes((const unsigned char *) order_id.data, (int) order_id.len) % ORDER_TURNS);
 }
 
 /*
- * lock_order makes the events of one order wait for each other to the end of
- * the transaction: what they may do depends on what the others did.
+ * order_turn_take makes the events of one order wait for each other to the end
+ * of the transaction: what they may do depends on what the others did.  The
+ * lock is of a class that SQL cannot take.  Whoever takes several takes them in
+ * ascending order, and before any key.
  */
-static void
-lock_order(const EventRow *row)
+void
+order_turn_take(int64 creator_id, int turn)
 {
-	uint64		hash = DatumGetUInt64(hash_any_extended((const unsigned char *) row->order_id.data,
-														(int) row->order_id.len,
-														(uint64) row->creator_id));
+	LOCKTAG		tag;
 
-	DirectFunctionCall1(pg_advisory_xact_lock_int8, Int64GetDatum((int64) hash));
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) creator_id,
+						 (uint32) (creator_id >> 32) * ORDER_TURNS + (uint32) turn, ORDER_LOCK_CLASS);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+/* track_claimed decides what an event does whose key is new, between owner_enter() and owner_leave(). */
+void
+track_claimed(TrackedEvent *event, TrackAnswer *answer)
+{
+	EventRow   *row = &event->row;
+
+	find_touch(event);
+	switch (event->effect)
+	{
+		case EFFECT_SALE:
+			take_sale(event, answer);
+			break;
+		case EFFECT_ADJUSTMENT:
+			take_adjustment(event, answer);
+			break;
+		case EFFECT_GOAL:
+			record(event, "inserted", NULL, answer);
+			queue(event, &row->event_id, "arrived");
+			break;
+		case EFFECT_RECORD:
+			record(event, "inserted",
+				   row->payment.len > 0 && slice_is(row->kind, "order") ?
+				   "no money is booked until the order is paid" : NULL, answer);
+			break;
+	}
 }
 
 /* take_event decides what an event does, between owner_enter() and owner_leave(). */
@@ -722,50 +752,43 @@ take_event(TrackedEvent *event, TrackAnswer *answer)
 
 	row->received_at = arrival_time();
 	uuidv7_make(&row->event_id, row->occurred_at);
-	find_touch(event);
 	if (row->order_id.len > 0)
-		lock_order(row);
+		order_turn_take(row->creator_id, order_turn(row->order_id));
 
-	if (!event_key_take(row->creator_id, row->source, event->stored_key, &row->event_id,
-						row->kind, event->revision, &event->digest, event->content,
-						row->received_at, &known))
-	{
-		answer_known(event, &known, answer);
-		return;
-	}
-
-	switch (event->effect)
-	{
-		case EFFECT_SALE:
-			take_sale(event, answer);
-			break;
-		case EFFECT_ADJUSTMENT:
-			take_adjustment(event, answer);
-			break;
-		case EFFECT_GOAL:
-			record(event, "inserted", NULL, answer);
-			queue(row, &row->event_id, "arrived");
-			break;
-		case EFFECT_RECORD:
-			record(event, "inserted",
-				   row->payment.len > 0 && slice_is(row->kind, "order") ?
-				   "no money is booked until the order is paid" : NULL, answer);
-			break;
-	}
+	if (event_key_take(row->creator_id, row->source, event->stored_key, &row->event_id,
+					   row->kind, event->revision, &event->digest, event->content,
+					   row->received_at, &known))
+		track_claimed(event, answer);
+	else
+		track_known(event, &known, answer);
 }
 
-/* content_of gives an event's canonical text, without what differs between two sendings. */
-static Slice
-content_of(Jsonb *jsonb)
+/*
+ * track_digest works out what an event's key is stored as and what it is known
+ * by when it is sent again, between owner_enter() and owner_leave().
+ */
+void
+track_digest(TrackedEvent *event)
 {
-	Jsonb	   *event = without_key(jsonb, "sent_at");
+	EventRow   *row = &event->row;
 
-	return SLICE_OF(JsonbToCString(NULL, &event->root, (int) VARSIZE(event)));
+	event->content = content_of(event->jsonb);
+	event->digest = event_digest(row->creator_id, event->content);
+	event->stored_key = event_key_stored(row->creator_id, event->key);
+	if (row->order_id.len > 0)
+		row->order_id = SLICE_OF(event_key_stored(row->creator_id, row->order_id));
+	if (row->goal.len > 0)
+	{
+		size_t		len;
+		char	   *masked = text_masked(row->goal, &len);
+
+		row->goal = (Slice) {masked, len};
+	}
 }
 
-/* require_creator raises 22023 when there is no such creator. */
-static void
-require_creator(int64 creator_id)
+/* track_require_creator raises 22023 when there is no such creator. */
+void
+track_require_creator(int64 creator_id)
 {
 	if (creator_config(creator_id) == NULL)
 		ereport(ERROR,
@@ -779,7 +802,7 @@ Datum
 track(PG_FUNCTION_ARGS)
 {
 	static ResultShape shape;
-	TrackedEvent event = {0};
+	TrackedEvent event;
 	TrackAnswer answer = {0};
 	OwnerScope	scope;
 	Datum		values[3];
@@ -789,23 +812,11 @@ track(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"%s\" must not be null", PG_ARGISNULL(0) ? "creator_id" : "event")));
-	event.row.creator_id = PG_GETARG_INT64(0);
-	read_event(PG_GETARG_JSONB_P(1), &event);
-	require_creator(event.row.creator_id);
+	track_read(PG_GETARG_JSONB_P(1), PG_GETARG_INT64(0), &event);
+	track_require_creator(event.row.creator_id);
 
 	owner_enter(&scope);
-	event.content = content_of(event.jsonb);
-	event.digest = event_digest(event.row.creator_id, event.content);
-	event.stored_key = event_key_stored(event.row.creator_id, event.key);
-	if (event.row.order_id.len > 0)
-		event.row.order_id = SLICE_OF(event_key_stored(event.row.creator_id, event.row.order_id));
-	if (event.row.goal.len > 0)
-	{
-		size_t		len;
-		char	   *masked = text_masked(event.row.goal, &len);
-
-		event.row.goal = (Slice) {masked, len};
-	}
+	track_digest(&event);
 	take_event(&event, &answer);
 	owner_leave(&scope);
 
@@ -862,16 +873,35 @@ park_event(PG_FUNCTION_ARGS)
 	key = required_argument(fcinfo, 2, "key", ANY_LENGTH);
 	reason = required_argument(fcinfo, 3, "reason", MAX_NAME_BYTES);
 	jsonb = PG_GETARG_JSONB_P(4);
-	require_creator(creator_id);
+	track_require_creator(creator_id);
 
 	owner_enter(&scope);
-	is_new = event_park(creator_id, source, event_key_stored(creator_id, key), NO_SLICE,
-						pnstrdup(reason.data, reason.len), jsonb,
-						SLICE_OF(JsonbToCString(NULL, &jsonb->root, (int) VARSIZE(jsonb))),
-						&parked_id);
+	is_new = track_park(creator_id, source, event_key_stored(creator_id, key), NO_SLICE,
+						pnstrdup(reason.data, reason.len), NULL, jsonb, NO_SLICE, &parked_id);
 	owner_leave(&scope);
 
 	values[0] = CStringGetTextDatum(is_new ? "parked" : "duplicate");
 	values[1] = UUIDPGetDatum(&parked_id);
 	return HeapTupleGetDatum(result_tuple(&shape, fcinfo, values, nulls));
+}
+
+/* parked_text opens the sealed text of a parked event; NULL where its key is gone or it was not sealed for this creator. */
+Datum
+parked_text(PG_FUNCTION_ARGS)
+{
+	OwnerScope	scope;
+	Slice		opened;
+	text	   *result = NULL;
+	MemoryContext outside = CurrentMemoryContext;
+
+	owner_enter(&scope);
+	if (seal_open(PG_GETARG_INT64(0), PARKED_LABEL, PG_GETARG_BYTEA_PP(1), &opened))
+	{
+		MemoryContextSwitchTo(outside);
+		result = cstring_to_text_with_len(opened.data, (int) opened.len);
+	}
+	owner_leave(&scope);
+	if (result == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(result);
 }

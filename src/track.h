@@ -1,0 +1,69 @@
+/*-------------------------------------------------------------------------
+ *
+ * track.h
+ *	  What track() and track_batch() share: reading an event and deciding what
+ *	  it does.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BIOLINK_TRACK_H
+#define BIOLINK_TRACK_H
+
+#include "event_store.h"
+#include "request.h"
+
+/* What an event does. */
+typedef enum EventEffect
+{
+	EFFECT_RECORD,				/* nothing but being recorded */
+	EFFECT_GOAL,				/* a conversion without money */
+	EFFECT_SALE,				/* a paid order */
+	EFFECT_ADJUSTMENT			/* a refund, dispute or dispute won */
+} EventEffect;
+
+/* An event, read. */
+typedef struct TrackedEvent
+{
+	JsonObject	object;
+	Jsonb	   *jsonb;
+	EventRow	row;
+	EventEffect effect;
+	Slice		key;
+	char	   *stored_key;
+	int64		revision;
+	Slice		token;
+	Slice		click_id;
+	Slice		visitor;
+	Slice		url;
+	bool		token_from_url;
+	bool		is_touch;		/* a visit or click that was seen elsewhere */
+	bool		malformed;		/* a token, click id, visitor or url of a wrong type */
+	Slice		content;		/* canonical text, for the digest */
+	EventDigest digest;
+	EventSink  *sink;			/* where its rows wait for others; NULL: nowhere */
+} TrackedEvent;
+
+/* What track() answers. */
+typedef struct TrackAnswer
+{
+	const char *status;
+	pg_uuid_t	event_id;
+	const char *detail;
+} TrackAnswer;
+
+extern void track_require_creator(int64 creator_id);
+extern void track_read(Jsonb *jsonb, int64 creator_id, TrackedEvent *event);
+extern void track_digest(TrackedEvent *event);
+extern void track_claimed(TrackedEvent *event, TrackAnswer *answer);
+extern void track_known(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer);
+extern bool track_park(int64 creator_id, Slice source, const char *stored_key, Slice kind,
+					   const char *reason, const char *detail, Jsonb *jsonb, Slice text,
+					   pg_uuid_t *parked_id);
+
+/* Orders of a creator that take turns with each other: a batch may hold all of them. */
+#define ORDER_TURNS		256
+
+extern int	order_turn(Slice order_id);
+extern void order_turn_take(int64 creator_id, int turn);
+
+#endif							/* BIOLINK_TRACK_H */
