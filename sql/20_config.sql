@@ -29,7 +29,7 @@ BEGIN
 		SELECT 'lookback', settings -> 'lookback' WHERE settings ? 'lookback' AND jsonb_typeof(settings -> 'lookback') <> 'object'
 	LOOP
 		CASE
-			WHEN setting IN ('lookback.session', 'session_token_ttl', 'redirect_token_ttl', 'repeat_window', 'half_life') THEN
+			WHEN setting IN ('lookback.session', 'session_token_ttl', 'redirect_token_ttl', 'repeat_window', 'half_life', 'clock_skew') THEN
 				BEGIN
 					length := given #>> '{}';
 				EXCEPTION WHEN data_exception THEN
@@ -51,7 +51,7 @@ BEGIN
 			ELSE
 				RAISE EXCEPTION 'there is no setting "%"', setting
 					USING ERRCODE = 'invalid_parameter_value',
-						HINT = 'Settings are lookback {session}, session_token_ttl, redirect_token_ttl, repeat_window, half_life, max_touches.';
+						HINT = 'Settings are lookback {session}, session_token_ttl, redirect_token_ttl, repeat_window, half_life, max_touches, clock_skew.';
 		END CASE;
 	END LOOP;
 	RETURN true;

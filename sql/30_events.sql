@@ -54,12 +54,13 @@ CREATE TABLE biolink.event (
 	goal pg_catalog.text,
 	currency pg_catalog.text,
 	utm pg_catalog.jsonb,
-	context pg_catalog.jsonb
+	context pg_catalog.jsonb,
+	flags pg_catalog.text[]
 ) PARTITION BY RANGE (occurred_at);
 ALTER TABLE biolink.event OWNER TO biolink_owner;
 COMMENT ON TABLE biolink.event IS 'Everything that happened, one row each, by month of occurred_at (UTC). Append-only. Analysts read performance() and the views rather than this.';
 COMMENT ON COLUMN biolink.event.event_id IS 'UUIDv7 whose time is occurred_at, to the millisecond; the click_id of a click, the visit_id of a visit.';
-COMMENT ON COLUMN biolink.event.occurred_at IS 'When it happened, as the sender says.';
+COMMENT ON COLUMN biolink.event.occurred_at IS 'When it happened, as the sender says, by a clock that is right: see flags.';
 COMMENT ON COLUMN biolink.event.received_at IS 'When it arrived here: biolink.arrival().';
 COMMENT ON COLUMN biolink.event.visitor IS 'Hash of the first-party cookie when measurement is allowed, else of the event''s own id (that session alone).';
 COMMENT ON COLUMN biolink.event.day_visitor IS 'Per-day hash of address and agent, to count visitors without a cookie; NULL where there is a cookie, where measurement is denied and where no address was sent. The address itself is not stored.';
@@ -75,6 +76,7 @@ COMMENT ON COLUMN biolink.event.token_reason IS 'Why a token that came with it d
 COMMENT ON COLUMN biolink.event.channel_evidence IS 'What the channel was read from: utm_source, platform, click_id, app, referrer, visit or direct.';
 COMMENT ON COLUMN biolink.event.utm IS 'UTM parameters and platforms'' click ids of the URL as requested.';
 COMMENT ON COLUMN biolink.event.context IS 'Keys of the request or event that biolink has no column for; texts that look like an email address or phone number are masked.';
+COMMENT ON COLUMN biolink.event.flags IS 'What is to be known of it: skew_corrected (sent_at showed that the sender''s clock was wrong by more than the creator''s clock_skew: occurred_at was moved by as much), clamped (it claimed to be from the future: it happened when it arrived), the time it claimed is context.claimed_at; unknown_link, unknown_offer (the creator has none of that id).';
 ALTER TABLE biolink.event ENABLE ROW LEVEL SECURITY;
 
 CREATE FUNCTION biolink.prepare_event_leaf(leaf pg_catalog.regclass) RETURNS pg_catalog.void

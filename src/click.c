@@ -523,6 +523,7 @@ store_touch(const CreatorConfig *creator, Request *request, const TokenVerdict *
 	bool		own_referrer;
 
 	row->received_at = arrival_time();
+	event_settle_time(row, creator->clock_skew, NULL);
 	uuidv7_make(&row->event_id, row->occurred_at);
 	/* a source each, so that a key names a visit or a click, never both */
 	row->source = constant(slice_is(row->kind, "click") ? "biolink:click" : "biolink:visit");

@@ -35,6 +35,7 @@ PG_FUNCTION_INFO_V1(valid_time_zone);
 
 #define DEFAULT_SESSION_TTL		SECS_PER_DAY
 #define DEFAULT_REDIRECT_TTL	(30 * SECS_PER_DAY)
+#define DEFAULT_CLOCK_SKEW		(5 * SECS_PER_MINUTE)
 
 typedef struct ConfigCache
 {
@@ -84,7 +85,8 @@ static ConfigCache offers = {CACHED_OFFER, "biolink offers", sizeof(OffersKey), 
 static SavedPlan creator_plan = SAVED_PLAN(
 	"SELECT c.hosts, c.time_zone,"
 	" pg_catalog.date_part('epoch', (c.settings OPERATOR(pg_catalog.->>) 'session_token_ttl')::pg_catalog.interval)::pg_catalog.int8,"
-	" pg_catalog.date_part('epoch', (c.settings OPERATOR(pg_catalog.->>) 'redirect_token_ttl')::pg_catalog.interval)::pg_catalog.int8"
+	" pg_catalog.date_part('epoch', (c.settings OPERATOR(pg_catalog.->>) 'redirect_token_ttl')::pg_catalog.interval)::pg_catalog.int8,"
+	" pg_catalog.date_part('epoch', (c.settings OPERATOR(pg_catalog.->>) 'clock_skew')::pg_catalog.interval)::pg_catalog.int8"
 	" FROM biolink.creator AS c WHERE c.creator_id OPERATOR(pg_catalog.=) $1",
 	"l");
 
@@ -221,6 +223,8 @@ creator_config(int64 creator_id)
 			config.session_token_ttl = isnull ? DEFAULT_SESSION_TTL : DatumGetInt64(datum);
 			datum = column(4, &isnull);
 			config.redirect_token_ttl = isnull ? DEFAULT_REDIRECT_TTL : DatumGetInt64(datum);
+			datum = column(5, &isnull);
+			config.clock_skew = (isnull ? DEFAULT_CLOCK_SKEW : DatumGetInt64(datum)) * USECS_PER_SEC;
 			MemoryContextSwitchTo(old);
 		}
 		owner_leave(&scope);

@@ -22,6 +22,7 @@ typedef struct CreatorConfig
 	pg_tz	   *time_zone;
 	int64		session_token_ttl;	/* seconds */
 	int64		redirect_token_ttl;
+	int64		clock_skew;		/* microseconds by which clocks may differ */
 } CreatorConfig;
 
 typedef struct LinkConfig

@@ -34,6 +34,8 @@
 #include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -43,6 +45,9 @@
 #include <sodium.h>
 
 #define MAX_STORED_TEXTS	16384
+
+/* 1970, the first that a UUIDv7 can say */
+#define EARLIEST_EVENT	(-UNIX_EPOCH_OFFSET_SECS * USECS_PER_SEC)
 
 /* A longer key is stored as its hash: an index has no room for it. */
 #define MAX_KEY_BYTES		500
@@ -61,19 +66,19 @@ static bool callbacks_registered = false;
 	"creator_id, event_id, occurred_at, received_at, visitor, day_visitor, visit_id, click_id," \
 	" link_id, campaign_id, offer_id, post_id, agent_id, referrer_id, amount, is_bot, is_test, merged, measurement_denied," \
 	" kind, source, bot_reason, evidence, token_reason, channel, channel_evidence, medium, platform, device, os, browser, app," \
-	" country, region, city, language, referrer_host, order_id, order_type, payment, goal, currency, utm, context"
+	" country, region, city, language, referrer_host, order_id, order_type, payment, goal, currency, utm, context, flags"
 
 static SavedPlan event_plan = SAVED_PLAN(
 	"INSERT INTO biolink.event (" EVENT_COLUMN_NAMES ")"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,"
-	" $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44)",
-	"luzzhhuulllllllooootttttttttttttttttttttttjj");
+	" $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45)",
+	"luzzhhuulllllllooootttttttttttttttttttttttjjT");
 
 static SavedPlan events_plan = SAVED_PLAN(
 	"INSERT INTO biolink.event (" EVENT_COLUMN_NAMES ")"
 	" SELECT " EVENT_COLUMN_NAMES " FROM pg_catalog.unnest($1)",
 	"E");
-#define EVENT_COLUMNS	44
+#define EVENT_COLUMNS	45
 
 static SavedPlan text_known_plan = SAVED_PLAN(
 	"SELECT 1 FROM biolink.repeated_text AS t"
@@ -271,6 +276,79 @@ repeated_text_id(int64 creator_id, Slice value, const pg_uuid_t *event_id)
 	return key.text_id;
 }
 
+/* utc_text writes a time as RFC 3339 in UTC, to the microsecond. */
+static char *
+utc_text(TimestampTz at)
+{
+	struct pg_tm tm;
+	fsec_t		fraction;
+
+	if (timestamp2tm(at, NULL, &tm, &fraction, NULL, NULL) != 0)
+		elog(ERROR, "time out of range");
+	return psprintf("%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year, tm.tm_mon, tm.tm_mday,
+					tm.tm_hour, tm.tm_min, tm.tm_sec, (int) fraction);
+}
+
+/* flags_datum makes a text[] of flags. */
+static Datum
+flags_datum(uint32 flags)
+{
+	static const char *const names[] = {"skew_corrected", "clamped", "unknown_link", "unknown_offer"};
+	Datum		values[lengthof(names)];
+	int			n = 0;
+
+	for (size_t i = 0; i < lengthof(names); i++)
+	{
+		if (flags & (1U << i))
+			values[n++] = CStringGetTextDatum(names[i]);
+	}
+	return PointerGetDatum(construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/*
+ * event_settle_time puts an event's time right once it has arrived.  Where the
+ * sender's clock differed by more than skew when it sent the event, the event's
+ * time is moved by as much.  What is from the future all the same happened when
+ * it arrived; the time that it claims stays in its context.
+ */
+void
+event_settle_time(EventRow *row, int64 skew, const TimestampTz *sent_at)
+{
+	TimestampTz claimed = row->occurred_at;
+	JsonbParseState *state = NULL;
+	JsonbValue	key = {.type = jbvString};
+	JsonbValue	value = {.type = jbvString};
+	Jsonb	   *note;
+
+	if (sent_at != NULL &&
+		(row->received_at - *sent_at > skew || *sent_at - row->received_at > skew))
+	{
+		row->occurred_at += row->received_at - *sent_at;
+		row->flags |= FLAG_SKEW_CORRECTED;
+	}
+	if (row->occurred_at > row->received_at + skew)
+	{
+		row->occurred_at = row->received_at;
+		row->flags |= FLAG_CLAMPED;
+	}
+	/* a clock that was wrong by decades is no reason to have happened before there were any */
+	if (row->occurred_at < EARLIEST_EVENT)
+		row->occurred_at = EARLIEST_EVENT;
+	if (row->occurred_at == claimed)
+		return;
+
+	key.val.string.val = "claimed_at";
+	key.val.string.len = (int) strlen(key.val.string.val);
+	value.val.string.val = utc_text(claimed);
+	value.val.string.len = (int) strlen(value.val.string.val);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(&state, WJB_KEY, &key);
+	pushJsonbValue(&state, WJB_VALUE, &value);
+	note = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	row->context = row->context == NULL ? note :
+		DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(row->context), JsonbPGetDatum(note)));
+}
+
 /*
  * event_values gives an event's column values in the order of
  * EVENT_COLUMN_NAMES, and stores its texts where they are new.
@@ -335,6 +413,7 @@ event_values(const EventRow *row, Datum *values, bool *nulls)
 	PUT_TEXT(row->currency);
 	PUT(row->utm == NULL, JsonbPGetDatum(row->utm));
 	PUT(row->context == NULL, JsonbPGetDatum(row->context));
+	PUT(row->flags == 0, flags_datum(row->flags));
 	Assert(n == EVENT_COLUMNS);
 
 #undef PUT

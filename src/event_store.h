@@ -11,6 +11,15 @@
 #include "biolink.h"
 #include "request.h"
 
+/* What is to be known of an event that was kept as it is all the same. */
+typedef enum EventFlag
+{
+	FLAG_SKEW_CORRECTED = 1 << 0,	/* its clock was wrong by what sent_at showed */
+	FLAG_CLAMPED = 1 << 1,		/* it claimed to be from the future */
+	FLAG_UNKNOWN_LINK = 1 << 2,
+	FLAG_UNKNOWN_OFFER = 1 << 3
+} EventFlag;
+
 /*
  * A row of biolink.event.  A slice of length 0, an id of 0 and a NULL pointer
  * are NULL in the table.
@@ -41,6 +50,7 @@ typedef struct EventRow
 	bool		is_test;
 	bool		merged;
 	bool		measurement_denied;
+	uint32		flags;			/* of EventFlag */
 	Slice		kind;
 	Slice		source;
 	Slice		bot_reason;
@@ -99,6 +109,7 @@ extern bool event_sink_holds(const EventSink *sink, Slice order_id);
 extern void event_sink_flush(EventSink *sink);
 extern void event_sink_empty(EventSink *sink);
 
+extern void event_settle_time(EventRow *row, int64 skew, const TimestampTz *sent_at);
 extern void event_insert(EventRow *row, EventSink *sink);
 extern void ledger_insert(const EventRow *row, const char *kind, int64 amount, EventSink *sink);
 extern void queue_insert(int64 creator_id, const pg_uuid_t *conversion_id, const char *reason,

@@ -77,6 +77,13 @@ static SavedPlan known_order_plan = SAVED_PLAN(
 	" AND e.occurred_at OPERATOR(pg_catalog.>=) $3 AND e.occurred_at OPERATOR(pg_catalog.<) $4",
 	"luzz");
 
+static SavedPlan named_plan = SAVED_PLAN(
+	"SELECT $2 IS NULL OR EXISTS (SELECT FROM biolink.link AS l"
+	" WHERE l.creator_id OPERATOR(pg_catalog.=) $1 AND l.link_id OPERATOR(pg_catalog.=) $2),"
+	" $3 IS NULL OR EXISTS (SELECT FROM biolink.offer AS o"
+	" WHERE o.creator_id OPERATOR(pg_catalog.=) $1 AND o.offer_id OPERATOR(pg_catalog.=) $3)",
+	"lll");
+
 /* The sale that an order_id stands for. */
 typedef struct KnownSale
 {
@@ -203,7 +210,6 @@ track_read(Jsonb *jsonb, int64 creator_id, TrackedEvent *event)
 	static const char *const payments[] = {"pending", "paid", "failed"};
 	JsonObject *object = &event->object;
 	EventRow   *row = &event->row;
-	TimestampTz sent_at;
 	bool		is_order;
 	bool		is_adjustment;
 
@@ -221,9 +227,13 @@ track_read(Jsonb *jsonb, int64 creator_id, TrackedEvent *event)
 				 errmsg("key \"kind\" of the event is no name of a kind"),
 				 errdetail("It is \"%.*s\".", (int) row->kind.len, row->kind.data),
 				 errhint("A kind has at most 63 lower-case letters, digits and underscores and begins with a letter.")));
+	event->has_sent_at = json_time(object, "sent_at", &event->sent_at);
 	if (!json_time(object, "occurred_at", &row->occurred_at))
+	{
 		row->occurred_at = GetCurrentTimestamp();
-	json_time(object, "sent_at", &sent_at);
+		/* that is by our own clock */
+		event->has_sent_at = false;
+	}
 	if (!json_int64(object, "revision", 0, PG_INT64_MAX, &event->revision))
 		event->revision = 0;
 	/* evidence of a wrong type is as good as malformed: it must not cost the order */
@@ -387,6 +397,24 @@ find_touch(TrackedEvent *event)
 		row->visitor = session_visitor(row->creator_id, &row->event_id);
 		row->has_visitor = true;
 	}
+}
+
+/* look_up_named flags a link or an offer that the creator does not have: the id is kept as it was sent. */
+static void
+look_up_named(EventRow *row)
+{
+	Datum		values[3] = {Int64GetDatum(row->creator_id), Int64GetDatum(row->link_id), Int64GetDatum(row->offer_id)};
+	char		nulls[3] = {' ', row->link_id == 0 ? 'n' : ' ', row->offer_id == 0 ? 'n' : ' '};
+	bool		isnull;
+
+	if (row->link_id == 0 && row->offer_id == 0)
+		return;
+	plan_execute(&named_plan, values, nulls);
+	if (!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)))
+		row->flags |= FLAG_UNKNOWN_LINK;
+	if (!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull)))
+		row->flags |= FLAG_UNKNOWN_OFFER;
+	SPI_freetuptable(SPI_tuptable);
 }
 
 /* known_sale reads the sale that an order_id stands for; false when there is none. */
@@ -623,6 +651,7 @@ track_known(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 			 event->revision > known->revision)
 	{
 		find_touch(event);
+		look_up_named(&event->row);
 		revise(event, known, answer);
 	}
 	else if (event->revision < known->revision &&
@@ -723,6 +752,7 @@ track_claimed(TrackedEvent *event, TrackAnswer *answer)
 	EventRow   *row = &event->row;
 
 	find_touch(event);
+	look_up_named(row);
 	switch (event->effect)
 	{
 		case EFFECT_SALE:
@@ -743,14 +773,22 @@ track_claimed(TrackedEvent *event, TrackAnswer *answer)
 	}
 }
 
+/* track_arrive notes when an event arrived, and puts its own time right. */
+void
+track_arrive(int64 clock_skew, TrackedEvent *event, TimestampTz received_at)
+{
+	event->row.received_at = received_at;
+	event_settle_time(&event->row, clock_skew, event->has_sent_at ? &event->sent_at : NULL);
+}
+
 /* take_event decides what an event does, between owner_enter() and owner_leave(). */
 static void
-take_event(TrackedEvent *event, TrackAnswer *answer)
+take_event(int64 clock_skew, TrackedEvent *event, TrackAnswer *answer)
 {
 	EventRow   *row = &event->row;
 	KnownKey	known;
 
-	row->received_at = arrival_time();
+	track_arrive(clock_skew, event, arrival_time());
 	uuidv7_make(&row->event_id, row->occurred_at);
 	if (row->order_id.len > 0)
 		order_turn_take(row->creator_id, order_turn(row->order_id));
@@ -786,15 +824,18 @@ track_digest(TrackedEvent *event)
 	}
 }
 
-/* track_require_creator raises 22023 when there is no such creator. */
-void
-track_require_creator(int64 creator_id)
+/* track_creator gives a creator's configuration; raises 22023 when there is no such creator. */
+const CreatorConfig *
+track_creator(int64 creator_id)
 {
-	if (creator_config(creator_id) == NULL)
+	const CreatorConfig *creator = creator_config(creator_id);
+
+	if (creator == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("there is no creator %lld", (long long) creator_id),
 				 errhint("Insert a row into biolink.creator first.")));
+	return creator;
 }
 
 /* track takes one event. */
@@ -802,6 +843,7 @@ Datum
 track(PG_FUNCTION_ARGS)
 {
 	static ResultShape shape;
+	int64		clock_skew;
 	TrackedEvent event;
 	TrackAnswer answer = {0};
 	OwnerScope	scope;
@@ -813,11 +855,11 @@ track(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"%s\" must not be null", PG_ARGISNULL(0) ? "creator_id" : "event")));
 	track_read(PG_GETARG_JSONB_P(1), PG_GETARG_INT64(0), &event);
-	track_require_creator(event.row.creator_id);
+	clock_skew = track_creator(event.row.creator_id)->clock_skew;
 
 	owner_enter(&scope);
 	track_digest(&event);
-	take_event(&event, &answer);
+	take_event(clock_skew, &event, &answer);
 	owner_leave(&scope);
 
 	values[0] = CStringGetTextDatum(answer.status);
@@ -873,7 +915,7 @@ park_event(PG_FUNCTION_ARGS)
 	key = required_argument(fcinfo, 2, "key", ANY_LENGTH);
 	reason = required_argument(fcinfo, 3, "reason", MAX_NAME_BYTES);
 	jsonb = PG_GETARG_JSONB_P(4);
-	track_require_creator(creator_id);
+	(void) track_creator(creator_id);
 
 	owner_enter(&scope);
 	is_new = track_park(creator_id, source, event_key_stored(creator_id, key), NO_SLICE,

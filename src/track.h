@@ -9,6 +9,7 @@
 #ifndef BIOLINK_TRACK_H
 #define BIOLINK_TRACK_H
 
+#include "config_cache.h"
 #include "event_store.h"
 #include "request.h"
 
@@ -31,6 +32,8 @@ typedef struct TrackedEvent
 	Slice		key;
 	char	   *stored_key;
 	int64		revision;
+	bool		has_sent_at;
+	TimestampTz sent_at;
 	Slice		token;
 	Slice		click_id;
 	Slice		visitor;
@@ -51,7 +54,8 @@ typedef struct TrackAnswer
 	const char *detail;
 } TrackAnswer;
 
-extern void track_require_creator(int64 creator_id);
+extern const CreatorConfig *track_creator(int64 creator_id);
+extern void track_arrive(int64 clock_skew, TrackedEvent *event, TimestampTz received_at);
 extern void track_read(Jsonb *jsonb, int64 creator_id, TrackedEvent *event);
 extern void track_digest(TrackedEvent *event);
 extern void track_claimed(TrackedEvent *event, TrackAnswer *answer);

@@ -57,7 +57,7 @@ typedef struct BatchEvent
 	bool		settled;		/* answer is final but for what is parked */
 	bool		rejected;		/* answer.detail says why */
 	struct BatchEvent *first;	/* the first of the batch with this key */
-	TimestampTz occurred_at;
+	TimestampTz occurred_at;	/* as it says */
 	KeyClaim	claim;
 	TrackAnswer answer;
 } BatchEvent;
@@ -65,6 +65,7 @@ typedef struct BatchEvent
 typedef struct Batch
 {
 	int64		creator_id;
+	int64		clock_skew;
 	int			nevents;
 	BatchEvent *events;
 	MemoryContext context;		/* as long as the call */
@@ -222,7 +223,8 @@ read_piece(Batch *batch, int from, int to)
 		claim->revision = tracked.revision;
 		claim->digest = tracked.digest;
 		claim->received_at = arrival_time();
-		uuidv7_make(&claim->event_id, event->occurred_at);
+		track_arrive(batch->clock_skew, &tracked, claim->received_at);
+		uuidv7_make(&claim->event_id, tracked.row.occurred_at);
 	}
 	MemoryContextSwitchTo(batch->piece);
 }
@@ -355,7 +357,7 @@ take_piece(Batch *batch, int from, int to)
 		track_read(event_jsonb(event), batch->creator_id, &tracked);
 		track_digest(&tracked);
 		tracked.row.occurred_at = event->occurred_at;
-		tracked.row.received_at = claim->received_at;
+		track_arrive(batch->clock_skew, &tracked, claim->received_at);
 		tracked.row.event_id = claim->event_id;
 		tracked.sink = batch->sink;
 		if (event->first == event && claim->claimed)
@@ -462,7 +464,7 @@ track_batch(PG_FUNCTION_ARGS)
 	batch.creator_id = PG_GETARG_INT64(0);
 	batch.context = AllocSetContextCreate(CurrentMemoryContext, "biolink batch", ALLOCSET_DEFAULT_SIZES);
 	batch.piece = AllocSetContextCreate(batch.context, "biolink piece of a batch", ALLOCSET_DEFAULT_SIZES);
-	track_require_creator(batch.creator_id);
+	batch.clock_skew = track_creator(batch.creator_id)->clock_skew;
 
 	owner_enter(&scope);
 	MemoryContextSwitchTo(batch.context);
