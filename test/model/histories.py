@@ -8,6 +8,7 @@ Invariants:
   that call n returned, {"$id": n} its event id, {"$hex": n} the same without dashes,
   {"$url": n} a landing URL that carries the token.  "damage" in a reference spoils the
   text.  Where call n returned none (or is no longer there), the member is left out.
+  {"$now": s} is the time of sending, s seconds later.
 - Every call but the first sends of "now" states its time, in whole microseconds.
 - Only random() is drawn from the generator, so a seed means the same on every Python.
 - A history that may be shuffled holds no two calls whose order decides what is true: no
@@ -17,6 +18,7 @@ Invariants:
 
 import datetime
 import random
+import time
 
 import model
 from model import DAY, HOUR, MINUTE, SECOND
@@ -94,12 +96,14 @@ def damaged(token, how):
 ABSENT = object()
 
 
-def resolve(value, results):
+def resolve(value, results, now=None):
     """Put the results of earlier calls in the place of references; drop what is not there."""
     if isinstance(value, list):
-        return [item for item in (resolve(v, results) for v in value) if item is not ABSENT]
+        return [item for item in (resolve(v, results, now) for v in value) if item is not ABSENT]
     if not isinstance(value, dict):
         return value
+    if "$now" in value:
+        return format_time((int(time.time() * SECOND) if now is None else now) + value["$now"] * SECOND)
     for name in ("$token", "$id", "$hex", "$url"):
         if name in value:
             known = results.get(value[name], {})
@@ -111,7 +115,7 @@ def resolve(value, results):
             if "damage" in value:
                 text = damaged(text, value["damage"])
             return value["base"] + "?bl=" + text if name == "$url" else text
-    found = {k: resolve(v, results) for k, v in value.items()}
+    found = {k: resolve(v, results, now) for k, v in value.items()}
     return {k: v for k, v in found.items() if v is not ABSENT}
 
 
@@ -608,8 +612,15 @@ class Writer:
         if self.profile in ("mixed", "tenants") and dice.chance(0.5):
             for call in calls[-dice.number(2, 8):]:
                 body = call.get("request") or call.get("event")
-                if "occurred_at" in body and call.get("op") != "track":
+                if "occurred_at" in body and call.get("op") != "track" and dice.chance(0.7):
                     del body["occurred_at"]
+                elif dice.chance(0.4):
+                    # a little, and too far, in the future
+                    body["occurred_at"] = {"$now": dice.pick((120, 3600, 86400 * 900))}
+        if self.profile != "shuffle":
+            for call in calls:
+                if call["op"] == "track" and dice.chance(0.05):
+                    call["event"]["sent_at"] = self._sent_at()
         for call in calls:
             call.pop("at")
             call.pop("arrival")
@@ -634,12 +645,18 @@ class Writer:
                 number += 1
                 copy = dict(call, n=number, again=call["n"])
                 if call["op"] == "track" and dice.chance(0.3):
-                    copy["event"] = dict(call["event"], sent_at="2025-09-01T00:00:%02dZ" % dice.number(0, 59))
+                    copy["event"] = dict(call["event"], sent_at=self._sent_at())
                 waiting.append(copy)
             if waiting and not whole and dice.chance(0.3):
                 result.append(waiting.pop(dice.number(0, len(waiting) - 1)))
         dice.shuffle(waiting)
         return result + waiting
+
+    def _sent_at(self):
+        """Return a time of sending: by a clock that is right or, where the order of arrival may show, by one that is wrong."""
+        if self.profile == "shuffle":
+            return {"$now": self.dice.number(-200, 200)}
+        return {"$now": self.dice.pick((0, -295, 295, -310, 310, -2 * 3600, 3600, -400 * 86400))}
 
     def _link_changes(self, calls):
         """Switch a link off and on again somewhere."""

@@ -319,6 +319,7 @@ class Book:
         self.repeat_window = parse_interval(settings.get("repeat_window", "30 minutes"))
         self.half_life = parse_interval(settings.get("half_life", "7 days"))
         self.max_touches = settings.get("max_touches", 50)
+        self.clock_skew = parse_interval(settings.get("clock_skew", "5 minutes"))
         self.links = {}
         self.events = {}
         self.keys = {}
@@ -335,9 +336,18 @@ class Book:
 
     # -- calls --
 
-    def _occurred(self, body, now):
-        """Return the time of a call: the one that it states, else the one the clock gave."""
-        return parse_time(body["occurred_at"]) if "occurred_at" in body else now
+    def _occurred(self, body, now, arrived=None):
+        """Return the time of a call: the one that it states, put right by when it arrived, else the one the clock gave."""
+        if "occurred_at" not in body:
+            return now
+        at = parse_time(body["occurred_at"])
+        if arrived is not None:
+            ahead = parse_time(body["sent_at"]) - arrived if "sent_at" in body else 0
+            if abs(ahead) > self.clock_skew:
+                at -= ahead
+            if at > arrived + self.clock_skew:
+                at = arrived
+        return at
 
     def _request_token(self, request):
         """Return the token of a request: its own field, else the bl parameter of its URL."""
@@ -352,13 +362,13 @@ class Book:
         """Return the answer for a request whose key is known, whatever else it says."""
         return Answer("duplicate", [self.keys[name].event.event_id]) if name in self.keys else None
 
-    def open_page(self, request, new_id, now=None):
+    def open_page(self, request, new_id, now=None, arrived=None):
         """Take a page view: a new visit, or by its key one that is known."""
         key = request.get("key")
         name = ("biolink:visit", key)
         if name in self.keys:
             return self._known(name)
-        event = Event(new_id, "visit", self._occurred(request, now), *name)
+        event = Event(new_id, "visit", self._occurred(request, now, arrived), *name)
         event.is_bot = request_is_bot(request)
         event.is_test = bool(request.get("test"))
         event.channel = request_channel(request)
@@ -371,7 +381,7 @@ class Book:
             self.keys[name] = Key(event, None, 0)
         return Answer("ok", [new_id], is_bot=event.is_bot, made=True)
 
-    def click(self, slug, request, new_id, now=None):
+    def click(self, slug, request, new_id, now=None, arrived=None):
         """Take a click on a link: refused, duplicate by key, or a new click."""
         if slug not in self.links:
             return Answer("refused", reason="unknown_link")
@@ -382,7 +392,7 @@ class Book:
         name = ("biolink:click", key)
         if name in self.keys:
             return self._known(name)
-        event = Event(new_id, "click", self._occurred(request, now), *name)
+        event = Event(new_id, "click", self._occurred(request, now, arrived), *name)
         event.link = link_id
         event.is_bot = request_is_bot(request)
         event.is_test = bool(request.get("test"))
@@ -431,15 +441,15 @@ class Book:
 
     def _park(self, body, reason):
         """Park an event that conflicts with what is known; the same one sent again is parked once."""
-        name = (body["source"], body["key"], content_of(body))
-        if name not in self.parked_once:
-            self.parked_once.add(name)
-            self.parked.append((body["source"], body["key"], reason))
+        name = (body.get("source", ""), body.get("key", ""))
+        if name + (content_of(body),) not in self.parked_once:
+            self.parked_once.add(name + (content_of(body),))
+            self.parked.append(name + (reason,))
         return Answer("conflict")
 
-    def _event(self, body, new_id, now):
+    def _event(self, body, new_id, now, arrived):
         """Make the event row of a tracked event, with its evidence."""
-        event = Event(new_id, body["kind"], self._occurred(body, now), body["source"], body["key"])
+        event = Event(new_id, body["kind"], self._occurred(body, now, arrived), body["source"], body["key"])
         event.is_test = bool(body.get("test"))
         event.order_id = body.get("order_id")
         event.amount = body.get("amount")
@@ -462,8 +472,12 @@ class Book:
             event.channel = request_channel(body)
         return event
 
-    def track(self, body, new_id, now=None):
-        """Take an event: inserted, duplicate, merged, updated, conflict, or an error."""
+    def track(self, body, new_id, now=None, arrived=None):
+        """Take an event: inserted, duplicate, merged, updated, conflict, or an error.
+
+        now is the time that an event has which states none, arrived that of its arrival, which
+        the model has to know where it may put the stated time right.
+        """
         if self._refusal(body):
             return Answer(None, error="22023")
         name = (body["source"], body["key"])
@@ -472,8 +486,8 @@ class Book:
         if known is not None:
             if content in known.contents:
                 return Answer("duplicate", {known.event.event_id, known.contents[content]})
-            return self._revise(known, body, content, new_id, now)
-        event = self._event(body, new_id, now)
+            return self._revise(known, body, content, new_id, now, arrived)
+        event = self._event(body, new_id, now, arrived)
         status = "inserted"
         order = None
         if event.kind == "order" and body.get("payment", "paid") == "paid":
@@ -513,7 +527,7 @@ class Book:
         self.orders[event.order_id] = order
         return order
 
-    def _revise(self, known, body, content, new_id, now):
+    def _revise(self, known, body, content, new_id, now, arrived):
         """Take other content under a known key: a higher revision of an order, or a conflict."""
         revision = body.get("revision", 0)
         if known.event.kind != "order" or body["kind"] != "order" or revision <= known.revision:
@@ -523,7 +537,7 @@ class Book:
             return self._park(body, "key_reused")
         if known.event.currency != body["currency"]:
             return self._park(body, ("key_reused", "currency_mismatch"))
-        event = self._event(body, new_id, now)
+        event = self._event(body, new_id, now, arrived)
         paid = body.get("payment", "paid") == "paid"
         if known.order is not None:
             order = known.order
@@ -552,8 +566,8 @@ class Book:
         return Answer("updated", {new_id, known.event.event_id}, made=True)
 
     def reject(self, body):
-        """Note an event of a batch that was refused: it is parked with some reason."""
-        self.parked.append((body.get("source"), body.get("key"), "*"))
+        """Note an event of a batch that cannot be taken at all: it is parked, the same one once."""
+        self._park(body, "rejected")
 
     def _book(self, event, kind, amount):
         """Write a ledger row; a row of nothing is the same as no row."""

@@ -472,6 +472,28 @@ def goals():
 
 
 @test
+def clocks():
+    """sent_at moves occurred_at by what the sender's clock is wrong; what is from the future happened on arrival"""
+    def occurred(at, sent=None, settings=None):
+        """Return when an event happened that arrived at noon, less noon."""
+        book = Book(1, Tokens(), settings)
+        event = {"kind": "lead", "source": "shop", "key": "k", "occurred_at": histories.format_time(NOON + at)}
+        if sent is not None:
+            event["sent_at"] = histories.format_time(NOON + sent)
+        book.track(event, model.canonical_uuid("%032x" % 1), None, NOON)
+        return next(iter(book.events.values())).occurred - NOON
+    same(occurred(-DAY), -DAY)
+    same(occurred(-DAY, 5 * MINUTE), -DAY)
+    same(occurred(-DAY, 5 * MINUTE + 1), -DAY - 5 * MINUTE - 1)
+    same(occurred(-DAY, -HOUR), -DAY + HOUR)
+    same(occurred(5 * MINUTE), 5 * MINUTE)
+    same(occurred(5 * MINUTE + 1), 0)
+    same(occurred(HOUR, HOUR), 0)
+    same(occurred(HOUR, -HOUR), 0)
+    same(occurred(-DAY, HOUR, {"clock_skew": "2 hours"}), -DAY)
+
+
+@test
 def refusals():
     """what cannot be taken is an error and leaves nothing"""
     b = Bench()
@@ -537,16 +559,16 @@ class Rehearsal:
             if call["op"] == "link_active":
                 bench.book.add_link(call["link"], bench.book.links[call["link"]][0], call["active"])
                 continue
-            body = histories.resolve(call.get("request") or call.get("event"), self.results)
             self.clock += SECOND
+            body = histories.resolve(call.get("request") or call.get("event"), self.results, self.clock)
             at = model.parse_time(body["occurred_at"]) if "occurred_at" in body else self.clock
             new_id = bench.new_id(at)
             if call["op"] == "open_page":
-                answer = bench.book.open_page(body, new_id, at)
+                answer = bench.book.open_page(body, new_id, at, self.clock)
             elif call["op"] == "click":
-                answer = bench.book.click(call["link"], body, new_id, at)
+                answer = bench.book.click(call["link"], body, new_id, at, self.clock)
             else:
-                answer = bench.book.track(body, new_id, at)
+                answer = bench.book.track(body, new_id, at, self.clock)
             seen[answer.status] = seen.get(answer.status, 0) + 1
             if answer.event_ids:
                 event_id = answer.event_ids[0]
