@@ -279,6 +279,7 @@ class Key:
         self.event = event
         self.contents = {content: event.event_id}
         self.revision = revision
+        self.revisions = {revision}
         self.paid = paid
 
 
@@ -495,6 +496,9 @@ class Book:
         event.currency = body.get("currency")
         event.paid = event.kind == "order" and body.get("payment", "paid") == "paid"
         event.denied = measurement_denied(body)
+        refs = body.get("order_refs")
+        if refs is not None and not (isinstance(refs, list) and all(isinstance(r, str) and r for r in refs)):
+            event.flags.add("malformed_refs")
         if body.get("visitor") and not event.denied:
             event.cookie = body["visitor"]
         token = self._request_token(body)
@@ -547,14 +551,8 @@ class Book:
     # -- sales and their references --
 
     def _names(self, event, body):
-        """Return the references that an event names; of a list that is none, only the order_id, with a flag."""
-        refs = body.get("order_refs")
-        if refs is None:
-            return {event.order_id}
-        if not isinstance(refs, list) or not all(isinstance(r, str) and r for r in refs):
-            event.flags.add("malformed_refs")
-            return {event.order_id}
-        return {event.order_id, *refs}
+        """Return the references that an event names; of a list that is none, only the order_id."""
+        return {event.order_id} | set(() if "malformed_refs" in event.flags else body.get("order_refs") or ())
 
     def _components(self, event, body):
         """Return the components that an event's references are of; of new references a new one."""
@@ -579,12 +577,13 @@ class Book:
             reasons.append("order_differs")
         return tuple(reasons)
 
-    def _join(self, event, components, looked_at=False):
-        """Make one of components: of several sales the first booked stays, the money of the others is taken out.
+    def _join(self, event, components, looked_at=False, own=None):
+        """Make one of components: of several sales the first booked, or the own, stays, the money of the others is taken out.
 
         Sales that differ are not made one, unless somebody looked at them who knows better.
         """
         sales = self._sales(components)
+        sales.sort(key=lambda s: s is not own)
         if self._differ(sales) and not looked_at:
             event.flags.add("refs_differ")
             return
@@ -658,7 +657,7 @@ class Book:
     def _revise(self, known, body, content, new_id, now, arrived):
         """Take other content under a known key: another revision of an order, or a conflict."""
         revision = body.get("revision", 0)
-        if known.event.kind != "order" or body["kind"] != "order" or revision == known.revision:
+        if known.event.kind != "order" or body["kind"] != "order" or revision in known.revisions:
             return self._park(body, "key_reused")
         event = self._event(body, new_id, now, arrived)
         mine = self.refs.get(known.event.order_id)
@@ -666,23 +665,19 @@ class Book:
             return self._park(body, ("key_reused", "order_differs"))
         components = self._components(event, body)
         status = "updated"
-        if revision < known.revision:
-            event.merged = True
+        if revision < known.revision and (known.paid or not event.paid or self._sales(components)):
+            event.merged = event.paid
             self._join(event, components)
-            if event.paid and known.paid and event.currency == mine.sale.currency:
-                self.refs[event.order_id].sale.amounts.add(event.amount)
-        elif known.event.currency != event.currency:
-            return self._park(body, ("key_reused", "currency_mismatch"))
+            whole = self.refs.get(event.order_id)
+            if event.paid and whole.sale and event.currency == whole.sale.currency:
+                whole.sale.amounts.add(event.amount)
         elif known.paid:
             reasons = self._revision_differs(event, mine.sale, components)
             if reasons:
                 return self._park(body, reasons)
-            # whichever of the sales stays, it has the new amount
-            for other in components:
-                if other.sale:
-                    other.sale.amounts |= {event.amount, mine.sale.amount}
-            self._join(event, components, True)
-            sale = self.refs[event.order_id].sale
+            sale = mine.sale
+            sale.amounts.add(event.amount)
+            self._join(event, components, True, sale)
             changed = {p: v - sale.parts.get(p, 0) for p, v in self._parts(body).items()}
             self.ledger.append(Entry(event.order_id, "revision", event.amount - sale.amount, event, None, changed))
             sale.amount = event.amount
@@ -698,14 +693,17 @@ class Book:
         self._store(event)
         known.contents[content] = new_id
         known.revision = max(revision, known.revision)
+        known.revisions.add(revision)
         return Answer(status, {new_id} if event.merged else {new_id, known.event.event_id}, made=True)
 
     @staticmethod
     def _revision_differs(event, sale, components):
         """Return why a higher revision of a sale cannot be taken, as the reasons for parking."""
         if not event.paid:
-            return ("key_reused",)
+            return ("key_reused", "currency_mismatch")[:1 + (event.currency != sale.currency)]
         reasons = []
+        if event.currency != sale.currency:
+            reasons.append("currency_mismatch")
         if event.is_test != sale.is_test:
             reasons.append("test_differs")
         for other in components:
