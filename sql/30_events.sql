@@ -310,11 +310,6 @@ COMMENT ON FUNCTION biolink.park_event(pg_catalog.int8, pg_catalog.text, pg_cata
 	'Keeps something that is no event, such as a heartbeat line of a click log, with the reason, so that nothing that came in is lost. status parked, or duplicate when the same content under the same key is parked already (then its parked_id). '
 	'Errors: 22023 for an empty source, key or reason; 55000 for key trouble.';
 
-CREATE FUNCTION biolink.parked_text(creator_id pg_catalog.int8, sealed pg_catalog.bytea) RETURNS pg_catalog.text
-	LANGUAGE c STABLE STRICT PARALLEL UNSAFE COST 50
-	AS 'MODULE_PATHNAME', 'parked_text';
-COMMENT ON FUNCTION biolink.parked_text(pg_catalog.int8, pg_catalog.bytea) IS 'Opens the sealed text of a parked event: for replay_parked(). NULL where its key is gone.';
-
 CREATE FUNCTION biolink.replay_parked(creator_id pg_catalog.int8, reason pg_catalog.text DEFAULT NULL, parked_id pg_catalog.uuid DEFAULT NULL, max_events pg_catalog.int4 DEFAULT 1000)
 	RETURNS TABLE (replayed_id pg_catalog.uuid, status pg_catalog.text, event_id pg_catalog.uuid, detail pg_catalog.text)
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER COST 100000 ROWS 100
@@ -338,7 +333,7 @@ BEGIN
 			LIMIT max_events
 			FOR UPDATE SKIP LOCKED
 	LOOP
-		original := biolink.parked_text(replay_parked.creator_id, parked.sealed);
+		original := biolink.open_sealed(replay_parked.creator_id, 'event_parked', parked.sealed);
 		replayed_id := parked.parked_id;
 		event_id := NULL;
 		IF original IS NULL THEN

@@ -24,7 +24,6 @@
 #include "config_cache.h"
 #include "house.h"
 #include "sale.h"
-#include "seal.h"
 #include "token.h"
 #include "track.h"
 #include "tracking.h"
@@ -50,7 +49,6 @@
 
 PG_FUNCTION_INFO_V1(track);
 PG_FUNCTION_INFO_V1(park_event);
-PG_FUNCTION_INFO_V1(parked_text);
 
 /* Keys of an event that have a meaning of their own; others go to context. */
 static const char *const event_keys[] = {
@@ -1226,25 +1224,4 @@ park_event(PG_FUNCTION_ARGS)
 	values[0] = CStringGetTextDatum(is_new ? "parked" : "duplicate");
 	values[1] = UUIDPGetDatum(&parked_id);
 	return HeapTupleGetDatum(result_tuple(&shape, fcinfo, values, nulls));
-}
-
-/* parked_text opens the sealed text of a parked event; NULL where its key is gone or it was not sealed for this creator. */
-Datum
-parked_text(PG_FUNCTION_ARGS)
-{
-	OwnerScope	scope;
-	Slice		opened;
-	text	   *result = NULL;
-	MemoryContext outside = CurrentMemoryContext;
-
-	owner_enter(&scope);
-	if (seal_open(PG_GETARG_INT64(0), PARKED_LABEL, PG_GETARG_BYTEA_PP(1), &opened))
-	{
-		MemoryContextSwitchTo(outside);
-		result = cstring_to_text_with_len(opened.data, (int) opened.len);
-	}
-	owner_leave(&scope);
-	if (result == NULL)
-		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(result);
 }
