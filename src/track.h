@@ -17,6 +17,7 @@
 typedef enum EventEffect
 {
 	EFFECT_RECORD,				/* nothing but being recorded */
+	EFFECT_UNPAID,				/* an order that was not paid: its references are names of a sale */
 	EFFECT_GOAL,				/* a conversion without money */
 	EFFECT_SALE,				/* a paid order */
 	EFFECT_ADJUSTMENT			/* a refund, dispute or dispute won */
@@ -38,6 +39,10 @@ typedef struct TrackedEvent
 	Slice		click_id;
 	Slice		visitor;
 	Slice		url;
+	Slice	   *order_refs;		/* as sent */
+	int			norder_refs;
+	Datum	   *refs;			/* as stored, order_id first: the names of its sale */
+	int			nrefs;
 	bool		token_from_url;
 	bool		is_touch;		/* a visit or click that was seen elsewhere */
 	bool		malformed;		/* a token, click id, visitor or url of a wrong type */
@@ -63,11 +68,5 @@ extern void track_known(TrackedEvent *event, const KnownKey *known, TrackAnswer 
 extern bool track_park(int64 creator_id, Slice source, const char *stored_key, Slice kind,
 					   const char *reason, const char *detail, Jsonb *jsonb, Slice text,
 					   pg_uuid_t *parked_id);
-
-/* Orders of a creator that take turns with each other: a batch may hold all of them. */
-#define ORDER_TURNS		256
-
-extern int	order_turn(Slice order_id);
-extern void order_turn_take(int64 creator_id, int turn);
 
 #endif							/* BIOLINK_TRACK_H */
