@@ -195,7 +195,7 @@ CREATE TABLE biolink.ledger (
 	received_at pg_catalog.timestamptz NOT NULL DEFAULT biolink.arrival(),
 	is_test pg_catalog.bool NOT NULL DEFAULT false,
 	PRIMARY KEY (creator_id, entry_id),
-	UNIQUE (creator_id, event_id, order_id, kind),
+	CHECK ((entry_id OPERATOR(pg_catalog.=) event_id) OPERATOR(pg_catalog.=) (kind OPERATOR(pg_catalog.<>) ALL ('{detail,merged}'::pg_catalog.text[]))),
 	CHECK (CASE kind
 		WHEN 'order' THEN amount OPERATOR(pg_catalog.>=) 0
 		WHEN 'detail' THEN amount OPERATOR(pg_catalog.=) 0
@@ -208,6 +208,7 @@ CREATE TABLE biolink.ledger (
 ALTER TABLE biolink.ledger OWNER TO biolink_owner;
 CREATE INDEX ledger_order_id_idx ON biolink.ledger (creator_id, order_id);
 COMMENT ON TABLE biolink.ledger IS 'Money: signed minor units, one row for each event that moved some. Nothing else is money.';
+COMMENT ON COLUMN biolink.ledger.entry_id IS 'That of the event, so that an event moves money once; one of its own for what an event says of other sales (kinds detail and merged).';
 COMMENT ON COLUMN biolink.ledger.order_id IS 'As the event has it; by which order_id its sale goes is in biolink.order_ref.';
 COMMENT ON COLUMN biolink.ledger.kind IS 'order (+), revision (new less old amount), refund (-), dispute (-), dispute_won (+); merged: what was booked under order_id, taken out (-), since event_id showed that it is the same sale as another; detail (0): tax, shipping or fee that another order of the same sale stated.';
 COMMENT ON COLUMN biolink.ledger.tax IS 'What amount is made of, as are shipping and fee; NULL where nothing was stated. Their sums over the rows of a sale are what was stated of it.';

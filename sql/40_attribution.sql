@@ -332,7 +332,7 @@ CREATE VIEW biolink.conversion_money WITH (security_invoker = true) AS
 		FROM biolink.ledger AS l
 		JOIN biolink.order_ref AS r ON r.creator_id OPERATOR(pg_catalog.=) l.creator_id AND r.ref OPERATOR(pg_catalog.=) l.order_id
 		JOIN biolink.order_ref AS s ON s.creator_id OPERATOR(pg_catalog.=) r.creator_id AND s.ref OPERATOR(pg_catalog.=) r.order_id
-		LEFT JOIN biolink.ledger AS b ON b.creator_id OPERATOR(pg_catalog.=) s.creator_id AND b.event_id OPERATOR(pg_catalog.=) s.event_id
+		LEFT JOIN biolink.ledger AS b ON b.creator_id OPERATOR(pg_catalog.=) s.creator_id AND b.entry_id OPERATOR(pg_catalog.=) s.event_id
 			AND b.kind OPERATOR(pg_catalog.=) 'order'
 		WHERE NOT EXISTS (SELECT FROM biolink.conversion AS c
 			WHERE c.creator_id OPERATOR(pg_catalog.=) r.creator_id AND c.order_id OPERATOR(pg_catalog.=) r.order_id

@@ -118,6 +118,13 @@ static SavedPlan queues_plan = SAVED_PLAN(
 	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS u (creator_id, conversion_id, reason)",
 	"LUT");
 
+static SavedPlan order_refs_plan = SAVED_PLAN(
+	"INSERT INTO biolink.order_ref (creator_id, ref, order_id, event_id, received_at)"
+	" SELECT u.creator_id, u.ref, u.order_id, u.event_id, u.received_at"
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5))"
+	" AS u (creator_id, ref, order_id, event_id, received_at)" ORDER_REF_CONFLICT,
+	"LTTUZ");
+
 static SavedPlan key_plan = SAVED_PLAN(
 	"INSERT INTO biolink.event_key (creator_id, source, key, event_id, kind, revision, digest, received_at)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
@@ -466,6 +473,8 @@ struct EventSink
 	AttrNumber	places[EVENT_COLUMNS];	/* of event_values()' columns in the row */
 	SinkColumns ledger;
 	SinkColumns queue;
+	SinkColumns refs;
+	HTAB	   *known_refs;		/* hashes of references that name something already */
 	HTAB	   *orders;			/* hashes of the order ids among them, and by which their sales go */
 };
 
@@ -535,6 +544,8 @@ event_sink_make(MemoryContext context, int capacity)
 	sink_places(sink);
 	columns_make(&sink->ledger, LEDGER_COLUMNS, capacity);
 	columns_make(&sink->queue, 3, capacity);
+	columns_make(&sink->refs, 5, capacity);
+	sink->known_refs = sink_orders(context);
 	sink->orders = sink_orders(sink->context);
 	MemoryContextSwitchTo(old);
 	return sink;
@@ -565,12 +576,39 @@ event_sink_note(EventSink *sink, Slice order_id)
 	hash_search(sink->orders, &hash, HASH_ENTER, NULL);
 }
 
+/* ref_hash identifies a reference within a sink. */
+static uint64
+ref_hash(Datum ref)
+{
+	text	   *value = DatumGetTextPP(ref);
+
+	return order_hash((Slice) {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)});
+}
+
+/* event_sink_know notes that a reference names something: what is not noted names nothing. */
+void
+event_sink_know(EventSink *sink, Datum ref)
+{
+	uint64		hash = ref_hash(ref);
+
+	hash_search(sink->known_refs, &hash, HASH_ENTER, NULL);
+}
+
+/* event_sink_knows says whether a reference may name something. */
+bool
+event_sink_knows(const EventSink *sink, Datum ref)
+{
+	uint64		hash = ref_hash(ref);
+
+	return hash_search(sink->known_refs, &hash, HASH_FIND, NULL) != NULL;
+}
+
 /* event_sink_empty throws away what waits. */
 void
 event_sink_empty(EventSink *sink)
 {
 	MemoryContextReset(sink->context);
-	sink->nevents = sink->ledger.nrows = sink->queue.nrows = 0;
+	sink->nevents = sink->ledger.nrows = sink->queue.nrows = sink->refs.nrows = 0;
 	sink->orders = sink_orders(sink->context);
 }
 
@@ -617,6 +655,7 @@ event_sink_flush(EventSink *sink)
 		INT8OID, UUIDOID, UUIDOID, TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID
 	};
 	static const Oid queue_types[] = {INT8OID, UUIDOID, TEXTOID};
+	static const Oid ref_types[] = {INT8OID, TEXTOID, TEXTOID, UUIDOID, TIMESTAMPTZOID};
 	MemoryContext old = MemoryContextSwitchTo(sink->context);
 
 	if (sink->nevents > 0)
@@ -627,6 +666,7 @@ event_sink_flush(EventSink *sink)
 	}
 	columns_write(&ledgers_plan, &sink->ledger, ledger_types);
 	columns_write(&queues_plan, &sink->queue, queue_types);
+	columns_write(&order_refs_plan, &sink->refs, ref_types);
 	MemoryContextSwitchTo(old);
 	event_sink_empty(sink);
 }
@@ -726,6 +766,28 @@ ledger_insert(const LedgerEntry *entry, EventSink *sink)
 		sink_row(&sink->ledger, values, nulls);
 		event_sink_note(sink, entry->order_id);
 	}
+	MemoryContextSwitchTo(old);
+}
+
+/* order_ref_insert has a reference that is new name a sale, once the sink is flushed. */
+void
+order_ref_insert(const EventRow *row, Datum ref, const char *order_id, bool is_sale, EventSink *sink)
+{
+	MemoryContext old = MemoryContextSwitchTo(sink->context);
+	text	   *value = DatumGetTextPP(ref);
+	Slice		name = {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
+	bool		books = is_sale && slice_is(name, order_id);
+	pg_uuid_t  *event_id = palloc(sizeof(pg_uuid_t));
+	Datum		values[5] = {
+		Int64GetDatum(row->creator_id), slice_datum(name), CStringGetTextDatum(order_id),
+		UUIDPGetDatum(event_id), TimestampTzGetDatum(row->received_at)
+	};
+	char		nulls[5] = {' ', ' ', ' ', books ? ' ' : 'n', ' '};
+
+	*event_id = row->event_id;
+	sink_row(&sink->refs, values, nulls);
+	event_sink_note(sink, name);
+	event_sink_know(sink, ref);
 	MemoryContextSwitchTo(old);
 }
 

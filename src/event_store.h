@@ -150,6 +150,8 @@ typedef struct EventSink EventSink;
 extern EventSink *event_sink_make(MemoryContext context, int capacity);
 extern bool event_sink_holds(const EventSink *sink, Slice order_id);
 extern void event_sink_note(EventSink *sink, Slice order_id);
+extern void event_sink_know(EventSink *sink, Datum ref);
+extern bool event_sink_knows(const EventSink *sink, Datum ref);
 extern void event_sink_flush(EventSink *sink);
 extern void event_sink_empty(EventSink *sink);
 
@@ -158,6 +160,12 @@ extern void event_insert(EventRow *row, EventSink *sink);
 extern void ledger_insert(const LedgerEntry *entry, EventSink *sink);
 extern void queue_insert(int64 creator_id, const pg_uuid_t *conversion_id, const char *reason,
 						 EventSink *sink);
+
+/* What happens where a reference is there already: that of a sale learns which event booked it. */
+#define ORDER_REF_CONFLICT \
+	" ON CONFLICT (creator_id, ref) DO UPDATE SET event_id = excluded.event_id WHERE excluded.event_id IS NOT NULL"
+
+extern void order_ref_insert(const EventRow *row, Datum ref, const char *order_id, bool is_sale, EventSink *sink);
 
 extern EventDigest event_digest(int64 creator_id, Slice content);
 extern char *event_key_stored(int64 creator_id, Slice key);

@@ -36,15 +36,24 @@
 /* Orders of a creator that take turns with each other: a batch may hold all of them. */
 #define ORDER_TURNS			256
 
-static SavedPlan renamed_plan = SAVED_PLAN(
-	"SELECT DISTINCT r.order_id FROM biolink.order_ref AS r"
-	" WHERE r.creator_id OPERATOR(pg_catalog.=) $1 AND r.ref OPERATOR(pg_catalog.=) ANY ($2)"
-	" AND r.order_id OPERATOR(pg_catalog.<>) r.ref",
+/*
+ * In all of these the look-ups stand in sub-queries that cannot be pulled up, so that they go by the index for each
+ * reference, whatever is known of the tables when the plan is made.
+ */
+static SavedPlan known_refs_plan = SAVED_PLAN(
+	"SELECT u.place, k.order_id"
+	" FROM pg_catalog.unnest($2) WITH ORDINALITY AS u (ref, place)"
+	" CROSS JOIN LATERAL (SELECT r.order_id FROM biolink.order_ref AS r"
+	"  WHERE r.creator_id OPERATOR(pg_catalog.=) $1 AND r.ref OPERATOR(pg_catalog.=) u.ref OFFSET 0) AS k",
 	"lT");
 
 static SavedPlan sales_plan = SAVED_PLAN(
 	"SELECT s.order_id, s.event_id, m.currency, m.is_test, m.amount, m.tax, m.shipping, m.fee, m.taken_back"
-	" FROM biolink.order_ref AS s"
+	" FROM (SELECT DISTINCT k.order_id FROM pg_catalog.unnest($2) AS u (ref)"
+	"  CROSS JOIN LATERAL (SELECT r.order_id FROM biolink.order_ref AS r"
+	"   WHERE r.creator_id OPERATOR(pg_catalog.=) $1 AND r.ref OPERATOR(pg_catalog.=) u.ref OFFSET 0) AS k) AS d"
+	" CROSS JOIN LATERAL (SELECT r.order_id, r.event_id FROM biolink.order_ref AS r"
+	"  WHERE r.creator_id OPERATOR(pg_catalog.=) $1 AND r.ref OPERATOR(pg_catalog.=) d.order_id OFFSET 0) AS s"
 	" LEFT JOIN LATERAL (SELECT"
 	"  pg_catalog.max(l.currency) FILTER (WHERE l.event_id OPERATOR(pg_catalog.=) s.event_id) AS currency,"
 	"  pg_catalog.bool_or(l.is_test) FILTER (WHERE l.event_id OPERATOR(pg_catalog.=) s.event_id) AS is_test,"
@@ -53,21 +62,20 @@ static SavedPlan sales_plan = SAVED_PLAN(
 	"  pg_catalog.sum(l.tax)::pg_catalog.int8 AS tax, pg_catalog.sum(l.shipping)::pg_catalog.int8 AS shipping, pg_catalog.sum(l.fee)::pg_catalog.int8 AS fee,"
 	"  LEAST(COALESCE(pg_catalog.sum(OPERATOR(pg_catalog.-) l.amount) FILTER (WHERE l.kind OPERATOR(pg_catalog.=) ANY ('{refund,dispute,dispute_won}'::pg_catalog.text[])), 0),"
 	"   9223372036854775807)::pg_catalog.int8 AS taken_back"
-	"  FROM biolink.order_ref AS n"
-	"  JOIN biolink.ledger AS l ON l.creator_id OPERATOR(pg_catalog.=) n.creator_id AND l.order_id OPERATOR(pg_catalog.=) n.ref"
-	"  WHERE n.creator_id OPERATOR(pg_catalog.=) $1 AND n.order_id OPERATOR(pg_catalog.=) s.order_id"
+	"  FROM (SELECT r.ref FROM biolink.order_ref AS r"
+	"   WHERE r.creator_id OPERATOR(pg_catalog.=) $1 AND r.order_id OPERATOR(pg_catalog.=) s.order_id OFFSET 0) AS n"
+	"  CROSS JOIN LATERAL (SELECT b.* FROM biolink.ledger AS b"
+	"   WHERE b.creator_id OPERATOR(pg_catalog.=) $1 AND b.order_id OPERATOR(pg_catalog.=) n.ref OFFSET 0) AS l"
 	" ) AS m ON s.event_id IS NOT NULL"
-	" WHERE s.creator_id OPERATOR(pg_catalog.=) $1 AND s.ref OPERATOR(pg_catalog.=) ANY ("
-	"  SELECT r.order_id FROM biolink.order_ref AS r"
-	"  WHERE r.creator_id OPERATOR(pg_catalog.=) $1 AND r.ref OPERATOR(pg_catalog.=) ANY ($2))"
 	" ORDER BY s.event_id IS NULL, m.booked_at, s.order_id",
 	"lT");
 
 static SavedPlan had_plan = SAVED_PLAN(
-	"SELECT 1 FROM biolink.order_ref AS n"
-	" JOIN biolink.event AS e ON e.creator_id OPERATOR(pg_catalog.=) n.creator_id AND e.order_id OPERATOR(pg_catalog.=) n.ref"
-	" WHERE n.creator_id OPERATOR(pg_catalog.=) $1 AND n.order_id OPERATOR(pg_catalog.=) $2"
-	" AND e.kind OPERATOR(pg_catalog.=) 'order' AND COALESCE(e.payment, 'paid') OPERATOR(pg_catalog.=) 'paid'"
+	"SELECT 1 FROM (SELECT r.ref FROM biolink.order_ref AS r"
+	"  WHERE r.creator_id OPERATOR(pg_catalog.=) $1 AND r.order_id OPERATOR(pg_catalog.=) $2 OFFSET 0) AS n"
+	" CROSS JOIN LATERAL (SELECT v.kind, v.payment, v.amount FROM biolink.event AS v"
+	"  WHERE v.creator_id OPERATOR(pg_catalog.=) $1 AND v.order_id OPERATOR(pg_catalog.=) n.ref OFFSET 0) AS e"
+	" WHERE e.kind OPERATOR(pg_catalog.=) 'order' AND COALESCE(e.payment, 'paid') OPERATOR(pg_catalog.=) 'paid'"
 	" AND e.amount OPERATOR(pg_catalog.=) $3 LIMIT 1",
 	"ltl");
 
@@ -79,7 +87,7 @@ static SavedPlan rename_plan = SAVED_PLAN(
 static SavedPlan name_plan = SAVED_PLAN(
 	"INSERT INTO biolink.order_ref (creator_id, ref, order_id, event_id, received_at)"
 	" SELECT $1, u.ref, $3, CASE WHEN u.ref OPERATOR(pg_catalog.=) $3 THEN $4 END, $5 FROM pg_catalog.unnest($2) AS u (ref)"
-	" ON CONFLICT (creator_id, ref) DO UPDATE SET event_id = excluded.event_id WHERE excluded.event_id IS NOT NULL",
+	ORDER_REF_CONFLICT,
 	"lTtuz");
 
 /* order_turn tells which turn of its creator a reference takes. */
@@ -118,10 +126,11 @@ turn_lock(int64 creator_id, int turn, bool take)
  * others did.  Turns are those of the references and of the order ids by which
  * their sales go, taken in ascending order and before any key; where it turns
  * out that one more is needed, they are given back and taken again.  The locks
- * are of a class that SQL cannot take.
+ * are of a class that SQL cannot take.  known tells afterwards which references
+ * name something, and nobody else can change that.
  */
 void
-order_turns_take(int64 creator_id, Datum *refs, int nrefs)
+order_turns_take(int64 creator_id, Datum *refs, int nrefs, bool *known)
 {
 	bool		wanted[ORDER_TURNS] = {0};
 	Datum		values[2];
@@ -136,7 +145,7 @@ order_turns_take(int64 creator_id, Datum *refs, int nrefs)
 	while (!complete)
 	{
 		bool		held[ORDER_TURNS];
-		uint64		nrenamed;
+		uint64		nknown;
 
 		memcpy(held, wanted, sizeof(held));
 		for (int turn = 0; turn < ORDER_TURNS; turn++)
@@ -145,12 +154,15 @@ order_turns_take(int64 creator_id, Datum *refs, int nrefs)
 				turn_lock(creator_id, turn, true);
 		}
 		complete = true;
-		nrenamed = plan_execute(&renamed_plan, values, NULL);
-		for (uint64 i = 0; i < nrenamed; i++)
+		memset(known, 0, nrefs * sizeof(bool));
+		nknown = plan_execute(&known_refs_plan, values, NULL);
+		for (uint64 i = 0; i < nknown; i++)
 		{
 			bool		isnull;
-			int			turn = order_turn(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+			HeapTuple	tuple = SPI_tuptable->vals[i];
+			int			turn = order_turn(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
 
+			known[DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull)) - 1] = true;
 			if (!wanted[turn])
 			{
 				wanted[turn] = true;
@@ -355,7 +367,12 @@ sales_join(const EventRow *row, Datum *refs, int nrefs, const Sales *sales, bool
 			event_sink_flush(sink);
 		plan_execute(&rename_plan, values, NULL);
 	}
-	if (is_sale || sales->n == 0 || nrefs > 1)
+	if (sales->n == 0 && sink != NULL)
+	{
+		for (int i = 0; i < nrefs; i++)
+			order_ref_insert(row, refs[i], order_id, is_sale, sink);
+	}
+	else if (is_sale || sales->n == 0 || nrefs > 1)
 	{
 		Datum		values[5] = {
 			Int64GetDatum(row->creator_id), text_array(refs, nrefs), CStringGetTextDatum(order_id),
@@ -364,6 +381,8 @@ sales_join(const EventRow *row, Datum *refs, int nrefs, const Sales *sales, bool
 		char		nulls[5] = {' ', ' ', ' ', is_sale ? ' ' : 'n', ' '};
 
 		plan_execute(&name_plan, values, nulls);
+		for (int i = 0; i < nrefs && sink != NULL; i++)
+			event_sink_know(sink, refs[i]);
 	}
 	if (sink != NULL)
 		event_sink_note(sink, (Slice) {order_id, strlen(order_id)});

@@ -30,7 +30,7 @@ typedef struct Sales
 	Sale	   *sales;
 } Sales;
 
-extern void order_turns_take(int64 creator_id, Datum *refs, int nrefs);
+extern void order_turns_take(int64 creator_id, Datum *refs, int nrefs, bool *known);
 extern void sales_read(int64 creator_id, Datum *refs, int nrefs, EventSink *sink, Sales *sales);
 extern bool sale_had(int64 creator_id, const Sale *sale, int64 amount);
 extern void sales_join(const EventRow *row, Datum *refs, int nrefs, const Sales *sales, bool is_sale,

@@ -650,7 +650,14 @@ record(TrackedEvent *event, const char *status, const char *detail, TrackAnswer 
 static void
 named_sales(const TrackedEvent *event, Sales *sales)
 {
-	sales_read(event->row.creator_id, event->refs, event->nrefs, event->sink, sales);
+	bool		any_known = event->sink == NULL && !event->refs_are_new;
+
+	for (int i = 0; event->sink != NULL && i < event->nrefs && !any_known; i++)
+		any_known = event_sink_knows(event->sink, event->refs[i]);
+	if (!any_known)
+		memset(sales, 0, sizeof(*sales));
+	else
+		sales_read(event->row.creator_id, event->refs, event->nrefs, event->sink, sales);
 }
 
 /* join has the event's references name one sale from here on. */
@@ -999,7 +1006,7 @@ track_known(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 	}
 	else if (event->revision < known->revision &&
 			 event_key_had(row->creator_id, row->source, event->stored_key, event->revision,
-						   &event->digest, event->content, &answer->event_id, &same_content))
+						   &event->digest, track_content(event), &answer->event_id, &same_content))
 	{
 		if (same_content)
 		{
@@ -1065,10 +1072,18 @@ take_event(int64 clock_skew, TrackedEvent *event, TrackAnswer *answer)
 
 	track_arrive(clock_skew, event, arrival_time());
 	uuidv7_make(&row->event_id, row->occurred_at);
-	order_turns_take(row->creator_id, event->refs, event->nrefs);
+	if (event->nrefs > 0)
+	{
+		bool	   *known = palloc(event->nrefs * sizeof(bool));
+
+		order_turns_take(row->creator_id, event->refs, event->nrefs, known);
+		event->refs_are_new = true;
+		for (int i = 0; i < event->nrefs; i++)
+			event->refs_are_new = event->refs_are_new && !known[i];
+	}
 
 	if (event_key_take(row->creator_id, row->source, event->stored_key, &row->event_id,
-					   row->kind, event->revision, &event->digest, event->content,
+					   row->kind, event->revision, &event->digest, track_content(event),
 					   row->received_at, &known))
 		track_claimed(event, answer);
 	else
@@ -1105,11 +1120,28 @@ name_sale(TrackedEvent *event)
 void
 track_digest(TrackedEvent *event)
 {
+	const EventRow *row = &event->row;
+
+	event->digest = event_digest(row->creator_id, track_content(event));
+	event->stored_key = event_key_stored(row->creator_id, event->key);
+	track_name(event);
+}
+
+/* track_content gives an event's canonical text. */
+Slice
+track_content(TrackedEvent *event)
+{
+	if (event->content.len == 0)
+		event->content = content_of(event->jsonb);
+	return event->content;
+}
+
+/* track_name works out in which form what names an event is stored. */
+void
+track_name(TrackedEvent *event)
+{
 	EventRow   *row = &event->row;
 
-	event->content = content_of(event->jsonb);
-	event->digest = event_digest(row->creator_id, event->content);
-	event->stored_key = event_key_stored(row->creator_id, event->key);
 	if (row->order_id.len > 0)
 		name_sale(event);
 	if (row->subscription_id.len > 0)

@@ -43,10 +43,11 @@ typedef struct TrackedEvent
 	int			norder_refs;
 	Datum	   *refs;			/* as stored, order_id first: the names of its sale */
 	int			nrefs;
+	bool		refs_are_new;	/* none of them names anything yet */
 	bool		token_from_url;
 	bool		is_touch;		/* a visit or click that was seen elsewhere */
 	bool		malformed;		/* a token, click id, visitor or url of a wrong type */
-	Slice		content;		/* canonical text, for the digest */
+	Slice		content;		/* canonical text, once track_content() was asked for it */
 	EventDigest digest;
 	EventSink  *sink;			/* where its rows wait for others; NULL: nowhere */
 } TrackedEvent;
@@ -63,6 +64,8 @@ extern const CreatorConfig *track_creator(int64 creator_id);
 extern void track_arrive(int64 clock_skew, TrackedEvent *event, TimestampTz received_at);
 extern void track_read(Jsonb *jsonb, int64 creator_id, TrackedEvent *event);
 extern void track_digest(TrackedEvent *event);
+extern void track_name(TrackedEvent *event);
+extern Slice track_content(TrackedEvent *event);
 extern void track_claimed(TrackedEvent *event, TrackAnswer *answer);
 extern void track_known(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer);
 extern bool track_park(int64 creator_id, Slice source, const char *stored_key, Slice kind,

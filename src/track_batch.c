@@ -296,6 +296,21 @@ sorted(Batch *batch, bool parked, int *n)
 	return list;
 }
 
+/* take_turns takes the turns of all orders, and notes which references name something. */
+static void
+take_turns(Batch *batch)
+{
+	bool	   *known = palloc_extended(Max(batch->nrefs, 1) * sizeof(bool), MCXT_ALLOC_HUGE);
+
+	order_turns_take(batch->creator_id, batch->refs, batch->nrefs, known);
+	for (int i = 0; i < batch->nrefs; i++)
+	{
+		if (known[i])
+			event_sink_know(batch->sink, batch->refs[i]);
+	}
+	pfree(known);
+}
+
 /* claim_keys takes the turns of all orders, then all keys. */
 static void
 claim_keys(Batch *batch)
@@ -312,7 +327,7 @@ claim_keys(Batch *batch)
 		if (list[i]->first == list[i])
 			claims[nclaims++] = &list[i]->claim;
 	}
-	order_turns_take(batch->creator_id, batch->refs, batch->nrefs);
+	take_turns(batch);
 	for (int from = 0; from < nclaims; from += KEYS_AT_ONCE)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -370,7 +385,9 @@ take_piece(Batch *batch, int from, int to)
 		MemoryContextReset(scratch);
 		MemoryContextSwitchTo(scratch);
 		track_read(event_jsonb(event), batch->creator_id, &tracked);
-		track_digest(&tracked);
+		track_name(&tracked);
+		tracked.digest = claim->digest;
+		tracked.stored_key = claim->stored_key;
 		tracked.row.occurred_at = event->occurred_at;
 		track_arrive(batch->clock_skew, &tracked, claim->received_at);
 		tracked.row.event_id = claim->event_id;
@@ -382,11 +399,11 @@ take_piece(Batch *batch, int from, int to)
 			known.event_id = claim->known_event_id;
 			known.kind = claim->known_kind;
 			known.revision = claim->known_revision;
-			known.same_content = event_digest_matches(batch->creator_id, &claim->known_digest, &tracked.digest, tracked.content);
+			known.same_content = event_digest_matches(batch->creator_id, &claim->known_digest, &tracked.digest, track_content(&tracked));
 			track_known(&tracked, &known, &event->answer);
 		}
 		else if (event_key_take(batch->creator_id, tracked.row.source, tracked.stored_key, &tracked.row.event_id,
-								tracked.row.kind, tracked.revision, &tracked.digest, tracked.content,
+								tracked.row.kind, tracked.revision, &tracked.digest, track_content(&tracked),
 								tracked.row.received_at, &known))
 			/* the first with this key was not taken */
 			track_claimed(&tracked, &event->answer);
@@ -484,8 +501,8 @@ track_batch(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(batch.context);
 	split_batch(&batch, PG_GETARG_TEXT_PP(1));
 	in_pieces(&batch, read_piece);
-	claim_keys(&batch);
 	batch.sink = event_sink_make(batch.context, PIECE);
+	claim_keys(&batch);
 	in_pieces(&batch, take_piece);
 	park_all(&batch);
 
