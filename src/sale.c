@@ -73,11 +73,11 @@ static SavedPlan sales_plan = SAVED_PLAN(
 static SavedPlan had_plan = SAVED_PLAN(
 	"SELECT 1 FROM (SELECT r.ref FROM biolink.order_ref AS r"
 	"  WHERE r.creator_id OPERATOR(pg_catalog.=) $1 AND r.order_id OPERATOR(pg_catalog.=) $2 OFFSET 0) AS n"
-	" CROSS JOIN LATERAL (SELECT v.kind, v.payment, v.amount FROM biolink.event AS v"
+	" CROSS JOIN LATERAL (SELECT v.kind, v.payment, v.amount, v.currency FROM biolink.event AS v"
 	"  WHERE v.creator_id OPERATOR(pg_catalog.=) $1 AND v.order_id OPERATOR(pg_catalog.=) n.ref OFFSET 0) AS e"
 	" WHERE e.kind OPERATOR(pg_catalog.=) 'order' AND COALESCE(e.payment, 'paid') OPERATOR(pg_catalog.=) 'paid'"
-	" AND e.amount OPERATOR(pg_catalog.=) $3 LIMIT 1",
-	"ltl");
+	" AND e.amount OPERATOR(pg_catalog.=) $3 AND e.currency OPERATOR(pg_catalog.=) $4 LIMIT 1",
+	"ltlt");
 
 static SavedPlan rename_plan = SAVED_PLAN(
 	"UPDATE biolink.order_ref SET order_id = $2, event_id = NULL"
@@ -257,11 +257,14 @@ sales_read(int64 creator_id, Datum *refs, int nrefs, EventSink *sink, Sales *sal
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* sale_had tells whether a sale was told with this amount by an order that was accepted. */
+/* sale_had tells whether a sale was told with this amount, in its currency, by an order that was accepted. */
 bool
 sale_had(int64 creator_id, const Sale *sale, int64 amount)
 {
-	Datum		values[3] = {Int64GetDatum(creator_id), CStringGetTextDatum(sale->order_id), Int64GetDatum(amount)};
+	Datum		values[4] = {
+		Int64GetDatum(creator_id), CStringGetTextDatum(sale->order_id), Int64GetDatum(amount),
+		CStringGetTextDatum(sale->currency)
+	};
 
 	return plan_execute(&had_plan, values, NULL) > 0;
 }
