@@ -688,6 +688,8 @@ class Book:
                 return status
             status = "updated" if status == "inserted" else status
             known.paid = True
+            # what the key stands for from now on
+            known.event = event
         else:
             self._join(event, components)
         self._store(event)
