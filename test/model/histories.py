@@ -577,11 +577,11 @@ class Writer:
         for person in self.people[:2]:
             self.session(creator, person, self.start + dice.number(0, 5) * DAY)
         calls, rest = list(self.calls), []
-        for number in range(dice.number(2, 3)):
+        for number in range(2):
             person = dice.pick(self.people[:2])
             prefix = "S%d-" % number
             events = [e for e, _ in self.sale(creator, person, person["touches"], prefix, self.start + 6 * DAY, 5)]
-            for turn in range(24 if len(events) >= 4 else 6):
+            for turn in range(16 if len(events) >= 4 else 6):
                 order = list(events)
                 dice.shuffle(order)
                 copies = [renamed(e, prefix, "%sp%d-" % (prefix, turn)) for e in order]
@@ -859,7 +859,8 @@ class Writer:
         for call in calls:
             result.append(call)
             if dice.chance(0.06):
-                result.append({"n": 0, "op": "job", "zone": dice.pick(ZONES), "check": dice.chance(0.4)})
+                check = dice.chance(0.1 if self.profile == "permutations" else 0.4)
+                result.append({"n": 0, "op": "job", "zone": dice.pick(ZONES), "check": check})
         return result
 
 
@@ -904,6 +905,7 @@ def flat(calls):
 def shuffled(calls, seed):
     """Return another order of arrival of the same calls, jobs and batches placed anew."""
     writer = Writer.__new__(Writer)
+    writer.profile = "shuffle"
     writer.dice = Dice("shuffle %s" % seed)
     plain = [c for c in flat(calls) if c["op"] != "job"]
     writer.dice.shuffle(plain)

@@ -27,7 +27,7 @@ import race
 from database import ANALYST, Database, SqlError, literal
 
 DERIVED = ("conversion", "touch_path", "attribution", "unattributed", "performance", "conserved")
-DEFAULT_SEEDS = range(1, 55)
+DEFAULT_SEEDS = range(1, 49)
 MICROSECONDS = "(extract(epoch from %s) * 1000000)::bigint"
 
 
