@@ -533,14 +533,15 @@ class Play:
                 canonical[self._label(c)] = rest
         for c in book.loose_money():
             if c.net != 0 and not c.is_test:
-                expected[(self._label(c), c.currency), c.reason] = (c.order_id, c.currency, c.net)
+                # which of its names it goes by nobody says
+                expected[(self._label(c), c.currency), c.reason] = (None, c.currency, c.net)
                 canonical["loose", self._label(c), c.currency] = (c.net, c.reason)
         rows = self.db.analyst.rows("SELECT conversion_id, order_id, currency, amount, reason"
                                     " FROM biolink.unattributed WHERE creator_id = %d AND amount <> 0" % creator)
         found = {}
         for r in rows:
             name = r["conversion_id"] or (self._sale(book, r["order_id"]), r["currency"])
-            found[name, r["reason"]] = (r["order_id"], r["currency"], r["amount"])
+            found[name, r["reason"]] = (r["conversion_id"] and r["order_id"], r["currency"], r["amount"])
         require("unattributed", len(found) == len(rows), "two rows of unattributed for one conversion and reason")
         difference("unattributed", expected, found, self._name)
         return canonical
