@@ -40,6 +40,9 @@
 /* A visit without a token is found by its visitor for this long. */
 #define VISIT_WINDOW		(INT64CONST(30) * 60 * USECS_PER_SEC)
 
+/* What a visit that waits in a sink is looked for by. */
+#define VISITOR_NAME(row)	((Slice) {(const char *) (row)->visitor.data, IDHASH_BYTES})
+
 static SavedPlan named_event_plan = SAVED_PLAN(
 	"SELECT e.kind, e.event_id, e.visit_id, e.visitor, e.channel, e.medium, e.platform, e.post_id, e.campaign_id, e.measurement_denied, e.day_visitor"
 	" FROM biolink.event AS e"
@@ -346,14 +349,6 @@ inherit(EventRow *row, const Request *request, bool has_cookie, const char *evid
 	row->evidence = constant(evidence);
 }
 
-/* write_waiting has a sink written whose rows may be among those that are looked for by one of these bytes. */
-static void
-write_waiting(EventSink *sink, const void *bytes, size_t len)
-{
-	if (sink != NULL && event_sink_holds(sink, (Slice) {bytes, len}))
-		event_sink_flush(sink);
-}
-
 /* find_visit looks for the visit that a click continues, by its token, else by its visitor. */
 static void
 find_visit(EventRow *row, Request *request, bool has_cookie, bool own_referrer, EventSink *sink)
@@ -375,7 +370,6 @@ find_visit(EventRow *row, Request *request, bool has_cookie, bool own_referrer, 
 			values[1] = UUIDPGetDatum(&named);
 			values[2] = TimestampTzGetDatum(at);
 			values[3] = TimestampTzGetDatum(at + 1000);
-			write_waiting(sink, &named, sizeof(named));
 			if (plan_find(&named_event_plan, values, NULL) > 0)
 			{
 				inherit(row, request, has_cookie, "token");
@@ -396,7 +390,8 @@ find_visit(EventRow *row, Request *request, bool has_cookie, bool own_referrer, 
 		values[1] = IdHashPGetDatum(&row->visitor);
 		values[2] = TimestampTzGetDatum(row->occurred_at - VISIT_WINDOW);
 		values[3] = TimestampTzGetDatum(row->occurred_at);
-		write_waiting(sink, &row->visitor, sizeof(row->visitor));
+		if (sink != NULL && event_sink_holds(sink, VISITOR_NAME(row)))
+			event_sink_flush(sink);
 		if (plan_execute(&latest_visit_plan, values, NULL) > 0)
 			inherit(row, request, has_cookie, "visitor");
 	}
@@ -524,10 +519,7 @@ void
 touch_insert(EventRow *row, EventSink *sink)
 {
 	event_insert(row, sink);
-	if (sink == NULL)
-		return;
-	/* a token may name it; a visit is looked for by its visitor as well */
-	event_sink_note(sink, (Slice) {(const char *) row->event_id.data, UUID_LEN});
-	if (slice_is(row->kind, "visit"))
-		event_sink_note(sink, (Slice) {(const char *) row->visitor.data, IDHASH_BYTES});
+	/* a visit is looked for by its visitor; by its id only once somebody has been told it */
+	if (sink != NULL && slice_is(row->kind, "visit"))
+		event_sink_note(sink, VISITOR_NAME(row));
 }
