@@ -286,11 +286,12 @@ CREATE FUNCTION biolink.track(creator_id pg_catalog.int8, event pg_catalog.jsonb
 	LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 	AS 'MODULE_PATHNAME', 'track';
 COMMENT ON FUNCTION biolink.track(pg_catalog.int8, pg_catalog.jsonb) IS
-	'Takes a lead, order, refund, dispute or custom event, exactly once by (creator, source, key). Call as SELECT * FROM biolink.track(...). '
+	'Takes a lead, order, refund, dispute, custom event, or a visit or click that was seen elsewhere, exactly once by (creator, source, key). Call as SELECT * FROM biolink.track(...). '
 	'status: inserted; duplicate (same key, same content: the first event_id); merged (an order known under another key or reference, same money: evidence added, money not); '
 	'updated (an order''s key with a higher revision: the ledger gets the difference; with a lower one that was not seen before: it is recorded, nothing else); conflict (same key, other content, or same sale, other money, or another currency: parked, detail says why, event_id is the parked_id). '
 	'event: JSON object {kind*, source*, key*, occurred_at, sent_at, revision, token, click_id, visitor, url, order_id, order_refs [], order_type, subscription_id, payment, amount, tax, shipping, fee, currency, items [], codes [], identifiers [], offer_id, link_id, goal, test, consent {}, context {}}; amounts are whole minor units. '
 	'An order needs order_id, amount, currency; a refund, dispute and dispute_won need order_id and a positive amount, and a currency where the order is not known yet. order_refs are other names of the same sale, never what several sales share. '
+	'A visit or click that was seen elsewhere is judged as open_page() and click() judge requests: the event has the keys of a request too (user_agent, method, referrer, headers, ip, country, region, city, language, platform, post, caption, campaign) and link, the slug. '
 	'A bad token, malformed references, items, codes or identifiers never cost the order: they are recorded with their reason. '
 	'Errors: 22023 for what cannot be taken at all, naming the key; 55000 for key trouble.';
 

@@ -82,7 +82,7 @@ INSERT INTO pair (name, kind, slug, request) VALUES
 	('granted', 'click', 'mug', pg_temp.request('{"visitor": "c1", "ip": "203.0.113.9", "consent": {"measurement": "granted"}}')),
 	('consent is no object', 'click', 'mug', pg_temp.request('{"visitor": "c1", "consent": "granted"}')),
 	('test', 'click', 'mug', pg_temp.request('{"test": true}')),
-	('unknown keys', 'click', 'mug', pg_temp.request('{"slot": 3, "signals": {"from": "a@b.example"}, "decision_id": "x"}')),
+	('unknown keys', 'click', 'mug', pg_temp.request('{"slot": 3, "signals": {"from": "a@b.example"}, "decision_id": "x", "headers": {"X-Secret": "s3cret"}, "ip": "203.0.113.9", "method": "GET", "visitor": "c6"}')),
 	('nulls', 'click', 'mug', pg_temp.request('{"ip": null, "method": null, "headers": null, "post": null, "url": null, "token": null}')),
 	('at the beginning of time', 'click', 'mug', pg_temp.request('{"occurred_at": "1970-01-01T00:00:00Z", "ip": "203.0.113.9"}')),
 	('from the future', 'click', 'mug', pg_temp.request('{"occurred_at": "2999-01-01T00:00:00Z"}'));
