@@ -751,6 +751,11 @@ track_claimed(TrackedEvent *event, TrackAnswer *answer)
 {
 	EventRow   *row = &event->row;
 
+	if (row->occurred_at < event_horizon())
+	{
+		take_back(event, "too_old", answer);
+		return;
+	}
 	find_touch(event);
 	look_up_named(row);
 	switch (event->effect)

@@ -89,7 +89,7 @@ sub is_copy
 	{
 		my ($relation, $kind) = $line =~ /^\((\w+),(\w)\)$/ or die $line;
 		# transaction ids and runs of jobs mean nothing elsewhere, so these rows stay behind
-		next if $relation =~ /^(?:job_candidate|job_run|job_run_run_id_seq|job_status|worker_status)$/;
+		next if $relation =~ /^(?:job_candidate|job_memory|job_run|job_run_run_id_seq|job_status|worker_status)$/;
 		my $query = "SELECT * FROM biolink.$relation";
 		$query = "SELECT last_value, is_called FROM biolink.$relation" if $kind eq 'S';
 		my $rows = rows($node_a, $database_a, $query);
