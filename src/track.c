@@ -572,6 +572,11 @@ revise(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 	KnownSale	sale;
 	const char *conflict;
 
+	if (row->occurred_at < event_horizon() || known_at < event_horizon())
+	{
+		park(event, "too_old", answer);
+		return;
+	}
 	if (event->sink != NULL)
 		event_sink_flush(event->sink);
 	if (plan_find(&known_order_plan, values, NULL) == 0)
