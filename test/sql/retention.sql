@@ -4,16 +4,16 @@
 SET TimeZone = 'UTC';
 CREATE ROLE regress_keep_app; GRANT biolink_app TO regress_keep_app;
 CREATE ROLE regress_keep_admin; GRANT biolink_admin TO regress_keep_admin;
-INSERT INTO biolink.creator (creator_id, handle) VALUES (7501, 'kept'), (7502, 'kept_too');
-INSERT INTO biolink.link (creator_id, link_id, slug, url) VALUES (7501, 81, 'a', 'https://a.example/'), (7501, 82, 'b', 'https://b.example/'), (7501, 83, 'c', 'https://c.example/');
+INSERT INTO biolink.creator (creator_id, handle) VALUES (7861, 'kept'), (7862, 'kept_too');
+INSERT INTO biolink.link (creator_id, link_id, slug, url) VALUES (7861, 81, 'a', 'https://a.example/'), (7861, 82, 'b', 'https://b.example/'), (7861, 83, 'c', 'https://c.example/');
 -- so long after the start of the month that many months ago
 CREATE FUNCTION pg_temp.ago(months int, after interval DEFAULT '10 days') RETURNS timestamptz LANGUAGE sql AS $$
 	SELECT date_trunc('month', now()) - months * interval '1 month' + after
 $$;
 CREATE FUNCTION pg_temp.tap(at timestamptz, visitor text, slug text DEFAULT 'a', key text DEFAULT NULL, more jsonb DEFAULT '{}', OUT status text, OUT reason text, OUT click_id uuid, OUT redirect text) LANGUAGE sql AS $$
-	SELECT c.status, c.reason, c.click_id, c.redirect_url FROM biolink.click(7501, slug, jsonb_strip_nulls(jsonb_build_object('occurred_at', at, 'visitor', visitor, 'key', key, 'user_agent', 'Mozilla/5.0 (iPhone) Instagram')) || more) AS c
+	SELECT c.status, c.reason, c.click_id, c.redirect_url FROM biolink.click(7861, slug, jsonb_strip_nulls(jsonb_build_object('occurred_at', at, 'visitor', visitor, 'key', key, 'user_agent', 'Mozilla/5.0 (iPhone) Instagram')) || more) AS c
 $$;
-CREATE FUNCTION pg_temp.say(kind text, key text, at timestamptz, more jsonb DEFAULT '{}', creator bigint DEFAULT 7501, OUT status text, OUT detail text) LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.say(kind text, key text, at timestamptz, more jsonb DEFAULT '{}', creator bigint DEFAULT 7861, OUT status text, OUT detail text) LANGUAGE sql AS $$
 	SELECT t.status, t.detail FROM biolink.track(creator, jsonb_build_object('kind', kind, 'source', 'shop', 'key', key, 'occurred_at', at) || more) AS t
 $$;
 CREATE FUNCTION pg_temp.sale(order_id text, amount int DEFAULT 1000) RETURNS jsonb LANGUAGE sql AS $$
@@ -23,7 +23,7 @@ CREATE FUNCTION pg_temp.rows_in(leaf text) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
 	n int;
 BEGIN
-	EXECUTE format('SELECT count(*) FROM biolink.%I WHERE creator_id IN (7501, 7502)', leaf) INTO n;
+	EXECUTE format('SELECT count(*) FROM biolink.%I WHERE creator_id IN (7861, 7862)', leaf) INTO n;
 	RETURN n;
 END
 $$;
@@ -33,22 +33,22 @@ $$;
 -- which months have a partition, by how long ago they are; how many rows
 CREATE VIEW pg_temp.months AS
 	SELECT pg_temp.months_ago(l.month) AS ago, pg_temp.rows_in(l.leaf) AS events
-	FROM biolink.event_leaves() AS l WHERE l.month < date_trunc('month', now()) AND l.month >= date_trunc('month', now()) - interval '8 months' ORDER BY l.month;
+	FROM biolink.event_leaves() AS l WHERE l.month < date_trunc('month', now()) AND l.month >= date_trunc('month', now()) - interval '7 months' ORDER BY l.month;
 CREATE VIEW pg_temp.latest AS SELECT r.job, r.state, r.rows_failed, r.sqlstate,
 		regexp_replace(r.error, 'event_[0-9]{4}_[0-9]{2}', 'event_YYYY_MM', 'g') AS error
 	FROM biolink.job_run AS r WHERE r.job = 'maintain' ORDER BY r.run_id DESC LIMIT 1;
 CREATE VIEW pg_temp.paths AS SELECT c.order_id, c.goal, c.touches, c.reason, p.position, p.evidence, l.slug, pg_temp.months_ago(p.touched_at) AS ago
 	FROM biolink.conversion AS c LEFT JOIN biolink.touch_path AS p USING (creator_id, conversion_id) LEFT JOIN biolink.link AS l ON l.creator_id = p.creator_id AND l.link_id = p.link_id
-	WHERE c.creator_id = 7501 ORDER BY c.order_id, c.goal, p.position;
+	WHERE c.creator_id = 7861 ORDER BY c.order_id, c.goal, p.position;
 CREATE VIEW pg_temp.everything AS
 	SELECT md5(string_agg(t.line, '|' ORDER BY t.line)) FROM (
-		SELECT p::text AS line FROM biolink.touch_path AS p WHERE p.creator_id IN (7501, 7502)
-		UNION ALL SELECT c::text FROM biolink.conversion AS c WHERE c.creator_id IN (7501, 7502)
-		UNION ALL SELECT (v.conversion_id, v.evidence, v.touch_id, v.visitor)::text FROM biolink.conversion_evidence AS v WHERE v.creator_id IN (7501, 7502)
-		UNION ALL SELECT l::text FROM biolink.ledger AS l WHERE l.creator_id IN (7501, 7502)
-		UNION ALL SELECT a::text FROM biolink.attribution AS a WHERE a.creator_id IN (7501, 7502)
-		UNION ALL SELECT u::text FROM biolink.unattributed AS u WHERE u.creator_id IN (7501, 7502)
-		UNION ALL SELECT (f.dimensions, f.conversions, f.revenue, f.refunds, f.net_revenue, b)::text FROM unnest('{click,conversion}'::text[]) AS b, biolink.performance(7501, '{month,channel,link}', NULL, NULL, 'linear', b) AS f WHERE f.conversions > 0 OR f.revenue > 0
+		SELECT p::text AS line FROM biolink.touch_path AS p WHERE p.creator_id IN (7861, 7862)
+		UNION ALL SELECT c::text FROM biolink.conversion AS c WHERE c.creator_id IN (7861, 7862)
+		UNION ALL SELECT (v.conversion_id, v.evidence, v.touch_id, v.visitor)::text FROM biolink.conversion_evidence AS v WHERE v.creator_id IN (7861, 7862)
+		UNION ALL SELECT l::text FROM biolink.ledger AS l WHERE l.creator_id IN (7861, 7862)
+		UNION ALL SELECT a::text FROM biolink.attribution AS a WHERE a.creator_id IN (7861, 7862)
+		UNION ALL SELECT u::text FROM biolink.unattributed AS u WHERE u.creator_id IN (7861, 7862)
+		UNION ALL SELECT (f.dimensions, f.conversions, f.revenue, f.refunds, f.net_revenue, b)::text FROM unnest('{click,conversion}'::text[]) AS b, biolink.performance(7861, '{month,channel,link}', NULL, NULL, 'linear', b) AS f WHERE f.conversions > 0 OR f.revenue > 0
 	) AS t;
 -- other transactions of the cluster may keep jobs waiting for a moment
 CREATE PROCEDURE pg_temp.run(name text) LANGUAGE plpgsql AS $$
@@ -62,7 +62,7 @@ BEGIN
 END
 $$;
 CREATE PROCEDURE pg_temp.rebuild() LANGUAGE sql AS $$
-	SELECT biolink.rebuild_conversions(array_agg(c.creator_id), array_agg(c.conversion_id)) FROM biolink.conversion AS c WHERE c.creator_id IN (7501, 7502)
+	SELECT biolink.rebuild_conversions(array_agg(c.creator_id), array_agg(c.conversion_id)) FROM biolink.conversion AS c WHERE c.creator_id IN (7861, 7862)
 $$;
 SELECT set_config('client_min_messages', 'warning', false) \gset ignored_
 CALL pg_temp.run('attribute');
@@ -87,7 +87,7 @@ RESET ROLE;
 INSERT INTO biolink.event_retention (one_row) VALUES (false);
 -- a path may need more
 BEGIN;
-UPDATE biolink.creator SET settings = '{"lookback": {"session": "90 days"}}' WHERE creator_id = 7502;
+UPDATE biolink.creator SET settings = '{"lookback": {"session": "90 days"}}' WHERE creator_id = 7862;
 SELECT biolink.set_event_retention('2 months') IS NOT NULL AS is_set;
 ROLLBACK;
 DELETE FROM biolink.event_retention;
@@ -101,15 +101,15 @@ SELECT * FROM pg_temp.say('order', 'o6b', pg_temp.ago(6, '11 days'), pg_temp.sal
 SELECT * FROM pg_temp.say('lead', 'l6', pg_temp.ago(6, '12 days'), '{"visitor": "old"}');
 SELECT * FROM pg_temp.say('survey', 's6', pg_temp.ago(6));
 SELECT * FROM pg_temp.say('refund', 'r6', pg_temp.ago(6, '13 days'), '{"order_id": "o6", "amount": 100}');
-SELECT * FROM pg_temp.say('survey', 's6', pg_temp.ago(6), creator => 7502);
-SELECT visit_id IS NOT NULL AS seen FROM biolink.open_page(7501, jsonb_build_object('occurred_at', pg_temp.ago(6), 'key', 'v6', 'visitor', 'page'));
+SELECT * FROM pg_temp.say('survey', 's6', pg_temp.ago(6), creator => 7862);
+SELECT visit_id IS NOT NULL AS seen FROM biolink.open_page(7861, jsonb_build_object('occurred_at', pg_temp.ago(6), 'key', 'v6', 'visitor', 'page'));
 -- a path over the end of a month: touches before and after it, named in every way, and a repeat across it
 SELECT status, click_id AS named FROM pg_temp.tap(pg_temp.ago(5, '20 days'), 'x', 'b') \gset
 SELECT status, click_id AS across FROM pg_temp.tap(pg_temp.ago(4, '-10 minutes'), 'y', 'a') \gset
 SELECT status FROM pg_temp.tap(pg_temp.ago(4, '-9 minutes'), 'y', 'c');
 SELECT status FROM pg_temp.tap(pg_temp.ago(4, '10 minutes'), 'y', 'a');
 SELECT status FROM pg_temp.tap(pg_temp.ago(4, '3 days'), 'z', 'b');
-SELECT visit_id AS visit, token AS visit_token FROM biolink.open_page(7501, jsonb_build_object('occurred_at', pg_temp.ago(4, '-5 minutes'), 'visitor', 'w', 'user_agent', 'Mozilla/5.0 (iPhone) Instagram')) \gset
+SELECT visit_id AS visit, token AS visit_token FROM biolink.open_page(7861, jsonb_build_object('occurred_at', pg_temp.ago(4, '-5 minutes'), 'visitor', 'w', 'user_agent', 'Mozilla/5.0 (iPhone) Instagram')) \gset
 SELECT status FROM pg_temp.tap(pg_temp.ago(4, '5 minutes'), 'w', 'c', more => jsonb_build_object('token', :'visit_token'));
 SELECT * FROM pg_temp.say('order', 'o4', pg_temp.ago(4, '8 days'), pg_temp.sale('o4') || jsonb_build_object('click_id', :'named', 'visitor', 'z'));
 SELECT * FROM pg_temp.say('order', 'o4 paid', pg_temp.ago(4, '8 days 1 second'), pg_temp.sale('o4') || jsonb_build_object('click_id', :'across'));
@@ -137,23 +137,23 @@ SELECT * FROM pg_temp.latest;
 SELECT biolink.event_horizon() = pg_temp.ago(4, '0') AS moved;
 SELECT * FROM pg_temp.months;
 SELECT rule, failures FROM biolink.integrity_check() WHERE NOT ok;
-DELETE FROM biolink.attribution_queue WHERE creator_id = 7501 RETURNING reason;
+DELETE FROM biolink.attribution_queue WHERE creator_id = 7861 RETURNING reason;
 CALL pg_temp.run('maintain');
 SELECT * FROM pg_temp.latest;
 SELECT * FROM pg_temp.months;
-INSERT INTO biolink.attribution_queue (creator_id, conversion_id, reason) SELECT r.creator_id, r.event_id, 'arrived' FROM biolink.order_ref AS r WHERE r.creator_id = 7501
-	UNION ALL SELECT k.creator_id, k.event_id, 'arrived' FROM biolink.event_key AS k WHERE k.creator_id = 7501 AND k.kind = 'lead';
+INSERT INTO biolink.attribution_queue (creator_id, conversion_id, reason) SELECT r.creator_id, r.event_id, 'arrived' FROM biolink.order_ref AS r WHERE r.creator_id = 7861
+	UNION ALL SELECT k.creator_id, k.event_id, 'arrived' FROM biolink.event_key AS k WHERE k.creator_id = 7861 AND k.kind = 'lead';
 CALL pg_temp.run('attribute');
 SELECT * FROM pg_temp.paths;
 SELECT md5 AS before FROM pg_temp.everything \gset
 
 \echo == it goes, and money and paths stay
-SELECT count(*) AS of_before FROM biolink.event_key AS k WHERE k.creator_id IN (7501, 7502) AND biolink.uuid_v7_time(k.event_id) < biolink.event_horizon();
+SELECT count(*) AS of_before FROM biolink.event_key AS k WHERE k.creator_id IN (7861, 7862) AND biolink.uuid_v7_time(k.event_id) < biolink.event_horizon();
 CALL pg_temp.run('maintain');
 SELECT * FROM pg_temp.latest;
 SELECT * FROM pg_temp.months;
 SELECT count(*) FROM biolink.event WHERE occurred_at < biolink.event_horizon();
-SELECT k.creator_id, k.source, k.key, k.kind, (biolink.uuid_v7_time(k.event_id) >= biolink.event_horizon()) AS kept FROM biolink.event_key AS k WHERE k.creator_id IN (7501, 7502) ORDER BY 1, 2, 3;
+SELECT k.creator_id, k.source, k.key, k.kind, (biolink.uuid_v7_time(k.event_id) >= biolink.event_horizon()) AS kept FROM biolink.event_key AS k WHERE k.creator_id IN (7861, 7862) ORDER BY 1, 2, 3;
 SELECT md5 = :'before' AS unchanged FROM pg_temp.everything;
 SELECT rule, ok, failures FROM biolink.integrity_check();
 SELECT biolink.job_pending('maintain');
@@ -171,9 +171,9 @@ SET ROLE regress_keep_app;
 SELECT status, reason, click_id, redirect FROM pg_temp.tap(pg_temp.ago(6), 'old', key => 'k6');
 SELECT status, reason FROM pg_temp.tap(pg_temp.ago(4, '-1 millisecond'), 'old');
 SELECT status, reason FROM pg_temp.tap(pg_temp.ago(4, '0'), 'old');
-SELECT status, reason FROM biolink.click(7501, 'a', '{"visitor": "now"}');
-SELECT visit_id, token, offers, reason FROM biolink.open_page(7501, jsonb_build_object('occurred_at', pg_temp.ago(6)));
-SELECT visit_id IS NOT NULL AS seen, reason FROM biolink.open_page(7501, jsonb_build_object('occurred_at', pg_temp.ago(4)));
+SELECT status, reason FROM biolink.click(7861, 'a', '{"visitor": "now"}');
+SELECT visit_id, token, offers, reason FROM biolink.open_page(7861, jsonb_build_object('occurred_at', pg_temp.ago(6)));
+SELECT visit_id IS NOT NULL AS seen, reason FROM biolink.open_page(7861, jsonb_build_object('occurred_at', pg_temp.ago(4)));
 SELECT * FROM pg_temp.say('order', 'o6', pg_temp.ago(6, '11 days'), pg_temp.sale('o6') || '{"visitor": "old"}');
 SELECT * FROM pg_temp.say('order', 'o6', pg_temp.ago(6, '11 days'), pg_temp.sale('o6', 2000));
 SELECT * FROM pg_temp.say('order', 'o6', pg_temp.ago(6, '11 days'), pg_temp.sale('o6', 2000) || '{"revision": 1}');
@@ -183,15 +183,15 @@ SELECT * FROM pg_temp.say('order', 'new6', pg_temp.ago(6, '11 days'), pg_temp.sa
 SELECT * FROM pg_temp.say('order', 'new6', pg_temp.ago(4, '9 days'), pg_temp.sale('new6'));
 SELECT * FROM pg_temp.say('survey', 's6', pg_temp.ago(6));
 SELECT * FROM pg_temp.say('survey', 's4', pg_temp.ago(4));
-SELECT ordinal, status, detail FROM biolink.track_batch(7501, (SELECT json_agg(e ORDER BY n) FROM (VALUES
+SELECT ordinal, status, detail FROM biolink.track_batch(7861, (SELECT json_agg(e ORDER BY n) FROM (VALUES
 	(1, jsonb_build_object('kind', 'survey', 'source', 'batch', 'key', 'b1', 'occurred_at', pg_temp.ago(6))),
 	(2, jsonb_build_object('kind', 'survey', 'source', 'batch', 'key', 'b1', 'occurred_at', pg_temp.ago(6))),
 	(3, jsonb_build_object('kind', 'survey', 'source', 'batch', 'key', 'b1', 'occurred_at', pg_temp.ago(4))),
 	(4, jsonb_build_object('kind', 'survey', 'source', 'batch', 'key', 'b2', 'occurred_at', pg_temp.ago(4))),
 	-- a clock that is years behind, as sent_at shows
 	(5, jsonb_build_object('kind', 'survey', 'source', 'batch', 'key', 'b3', 'occurred_at', now() - interval '3 years', 'sent_at', now() - interval '3 years'))) AS v (n, e)));
-SELECT source, key, reason FROM biolink.event_parked WHERE creator_id = 7501 ORDER BY 1, 2, 3;
-SELECT p.key, r.status, r.detail FROM biolink.replay_parked(7501, 'too_old') AS r JOIN biolink.event_parked AS p ON p.creator_id = 7501 AND p.parked_id = r.replayed_id ORDER BY p.key;
+SELECT source, key, reason FROM biolink.event_parked WHERE creator_id = 7861 ORDER BY 1, 2, 3;
+SELECT p.key, r.status, r.detail FROM biolink.replay_parked(7861, 'too_old') AS r JOIN biolink.event_parked AS p ON p.creator_id = 7861 AND p.parked_id = r.replayed_id ORDER BY p.key;
 SELECT count(*) FROM biolink.event WHERE occurred_at < biolink.event_horizon();
 -- its money can still come back
 SELECT * FROM pg_temp.say('refund', 'late', now(), '{"order_id": "o6", "amount": 200}');
@@ -205,27 +205,27 @@ SELECT status FROM pg_temp.tap(pg_temp.ago(4, '5 days'), 'q', 'a');
 RESET ROLE;
 CALL pg_temp.run('attribute');
 SELECT * FROM pg_temp.paths;
-SELECT (SELECT sum(l.amount) FROM biolink.ledger AS l WHERE l.creator_id = 7501) = (SELECT sum(f.net_revenue) FROM biolink.performance(7501, '{channel}', NULL, NULL) AS f) AS adds_up;
+SELECT (SELECT sum(l.amount) FROM biolink.ledger AS l WHERE l.creator_id = 7861) = (SELECT sum(f.net_revenue) FROM biolink.performance(7861, '{channel}', NULL, NULL) AS f) AS adds_up;
 SELECT rule, ok, failures FROM biolink.integrity_check();
 -- and what is of the books but not of an event is still found
 BEGIN;
-UPDATE biolink.ledger SET order_id = 'stray' WHERE creator_id = 7501 AND order_id = 'o4';
-UPDATE biolink.event_key SET event_id = biolink.uuid_v7(now()) WHERE creator_id = 7501 AND key = 'o6';
-SELECT d ->> 'what' AS what FROM biolink.integrity_check(7501) AS i, jsonb_array_elements(i.detail) AS d WHERE i.rule = 'exactly_once' ORDER BY 1;
+UPDATE biolink.ledger SET order_id = 'stray' WHERE creator_id = 7861 AND order_id = 'o4';
+UPDATE biolink.event_key SET event_id = biolink.uuid_v7(now()) WHERE creator_id = 7861 AND key = 'o6';
+SELECT d ->> 'what' AS what FROM biolink.integrity_check(7861) AS i, jsonb_array_elements(i.detail) AS d WHERE i.rule = 'exactly_once' ORDER BY 1;
 ROLLBACK;
 
 \echo == a path keeps to its limits
-UPDATE biolink.creator SET settings = '{"max_touches": 3}' WHERE creator_id = 7501;
+UPDATE biolink.creator SET settings = '{"max_touches": 3}' WHERE creator_id = 7861;
 CALL pg_temp.rebuild();
 SELECT * FROM pg_temp.paths WHERE order_id = 'o4';
-UPDATE biolink.creator SET settings = '{"lookback": {"session": "6 days"}}' WHERE creator_id = 7501;
+UPDATE biolink.creator SET settings = '{"lookback": {"session": "6 days"}}' WHERE creator_id = 7861;
 CALL pg_temp.rebuild();
 SELECT * FROM pg_temp.paths WHERE order_id = 'o4';
-UPDATE biolink.creator SET settings = '{}' WHERE creator_id = 7501;
+UPDATE biolink.creator SET settings = '{}' WHERE creator_id = 7861;
 
 \echo == partitions: none is made for what is not kept
 SELECT biolink.ensure_event_partition(pg_temp.ago(6));
-INSERT INTO biolink.event (creator_id, event_id, occurred_at, received_at, kind, source) SELECT 7501, biolink.uuid_v7(t.at), t.at, '2000-01-01', 'survey', 'direct'
+INSERT INTO biolink.event (creator_id, event_id, occurred_at, received_at, kind, source) SELECT 7861, biolink.uuid_v7(t.at), t.at, '2000-01-01', 'survey', 'direct'
 	FROM (SELECT pg_temp.ago(6, n * interval '1 second') AS at FROM generate_series(1, 10500) AS n) AS t;
 SELECT count(*) FROM biolink.missing_event_partitions() AS m (month) WHERE m.month < now();
 SELECT biolink.job_pending('maintain');
@@ -235,7 +235,7 @@ SELECT biolink.job_pending('maintain');
 
 \echo == keys go in slices, and a pass that was interrupted goes on
 SELECT biolink.set_event_retention(now() - pg_temp.ago(3, '1 day')) = pg_temp.ago(3, '0') AS three_months;
-INSERT INTO biolink.event_key (creator_id, source, key, event_id, kind, digest) SELECT 7502, 'bulk', n::text, biolink.uuid_v7(pg_temp.ago(4, n * interval '1 second')), CASE n % 100 WHEN 0 THEN 'order' ELSE 'survey' END, ''
+INSERT INTO biolink.event_key (creator_id, source, key, event_id, kind, digest) SELECT 7862, 'bulk', n::text, biolink.uuid_v7(pg_temp.ago(4, n * interval '1 second')), CASE n % 100 WHEN 0 THEN 'order' ELSE 'survey' END, ''
 	FROM generate_series(1, 25000) AS n;
 SELECT biolink.job_begin('maintain') AS run \gset
 DO $$
@@ -251,15 +251,15 @@ BEGIN
 END
 $$;
 SELECT state FROM biolink.job_end(:run, 'enough');
-SELECT count(*) BETWEEN 10000 AND 20000 AS some FROM biolink.event_key WHERE creator_id = 7502 AND source = 'bulk';
+SELECT count(*) BETWEEN 10000 AND 20000 AS some FROM biolink.event_key WHERE creator_id = 7862 AND source = 'bulk';
 SELECT biolink.job_pending('maintain');
 CALL pg_temp.run('maintain');
-SELECT kind, count(*) FROM biolink.event_key WHERE creator_id = 7502 AND source = 'bulk' GROUP BY 1;
+SELECT kind, count(*) FROM biolink.event_key WHERE creator_id = 7862 AND source = 'bulk' GROUP BY 1;
 SELECT details FROM biolink.job_memory WHERE job = 'maintain' AND task = 'keys';
-DELETE FROM biolink.event_key WHERE creator_id = 7502 AND source = 'bulk';
+DELETE FROM biolink.event_key WHERE creator_id = 7862 AND source = 'bulk';
 SELECT * FROM pg_temp.months WHERE ago > 3;
 CALL pg_temp.rebuild();
-SELECT order_id, goal, touches FROM biolink.conversion WHERE creator_id = 7501 ORDER BY 1, 2;
+SELECT order_id, goal, touches FROM biolink.conversion WHERE creator_id = 7861 ORDER BY 1, 2;
 SELECT rule, failures FROM biolink.integrity_check() WHERE NOT ok;
 
 \echo == what depends on a partition keeps it, emptied, and fails the run; for ever means from here on
@@ -315,7 +315,7 @@ SELECT 'autovacuum_freeze_min_age=7' = ANY (c.reloptions) AS kept FROM pg_class 
 \echo == the parent is analysed when enough has changed
 DELETE FROM biolink.job_memory WHERE task = 'analyze';
 CREATE FUNCTION pg_temp.analysed() RETURNS bool LANGUAGE sql AS $$ SELECT EXISTS (SELECT FROM pg_stats AS s WHERE s.schemaname = 'biolink' AND s.tablename = 'event' AND s.inherited) $$;
-INSERT INTO biolink.event (creator_id, event_id, occurred_at, received_at, kind, source) SELECT 7501, biolink.uuid_v7(t.at), t.at, '2000-01-01', 'survey', 'direct'
+INSERT INTO biolink.event (creator_id, event_id, occurred_at, received_at, kind, source) SELECT 7861, biolink.uuid_v7(t.at), t.at, '2000-01-01', 'survey', 'direct'
 	FROM (SELECT pg_temp.ago(1, n * interval '1 second') AS at FROM generate_series(1, 2000) AS n) AS t;
 SELECT pg_stat_force_next_flush() \gset ignored_
 CALL pg_temp.run('maintain');
@@ -334,12 +334,12 @@ SELECT pg_temp.due('25 hours', -1000000, 15000) AS counters_reset;
 -- as it was
 DELETE FROM biolink.job_memory;
 DELETE FROM biolink.event_retention;
-DELETE FROM biolink.event WHERE creator_id IN (7501, 7502);
-DELETE FROM biolink.event_key WHERE creator_id IN (7501, 7502);
-DELETE FROM biolink.event_parked WHERE creator_id IN (7501, 7502);
-DELETE FROM biolink.ledger WHERE creator_id IN (7501, 7502);
-DELETE FROM biolink.order_ref WHERE creator_id IN (7501, 7502);
-DELETE FROM biolink.conversion WHERE creator_id IN (7501, 7502);
-DELETE FROM biolink.conversion_evidence WHERE creator_id IN (7501, 7502);
-DELETE FROM biolink.touch_path WHERE creator_id IN (7501, 7502);
+DELETE FROM biolink.event WHERE creator_id IN (7861, 7862);
+DELETE FROM biolink.event_key WHERE creator_id IN (7861, 7862);
+DELETE FROM biolink.event_parked WHERE creator_id IN (7861, 7862);
+DELETE FROM biolink.ledger WHERE creator_id IN (7861, 7862);
+DELETE FROM biolink.order_ref WHERE creator_id IN (7861, 7862);
+DELETE FROM biolink.conversion WHERE creator_id IN (7861, 7862);
+DELETE FROM biolink.conversion_evidence WHERE creator_id IN (7861, 7862);
+DELETE FROM biolink.touch_path WHERE creator_id IN (7861, 7862);
 DROP ROLE regress_keep_app, regress_keep_admin;

@@ -169,4 +169,12 @@ sub frozen_past
 ok($node->poll_query_until('postgres', frozen_past(3)), 'the partition of a closed month is frozen by autovacuum');
 is($node->safe_psql('postgres', frozen_past(0)), 'f', 'that of this month is not');
 
+# ---- in the background --------------------------------------------------------------
+
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'biolink'\nbiolink.naptime = 1s\n");
+$node->restart;
+ask('operator', q{SELECT biolink.set_event_retention(now() - public.month(3) - interval '1 hour'), biolink.schedule_job('maintain', '1 second')});
+ok($node->poll_query_until('postgres', 'SELECT NOT public.is_there(4) AND public.is_there(3)'), 'the worker drops partitions, too');
+is(ask('operator', "SELECT count(*) FROM biolink.job_run WHERE state = 'failed'"), '0', 'and no run failed');
+
 done_testing();
