@@ -48,10 +48,16 @@ BEGIN
 					RAISE EXCEPTION 'setting "max_touches" must be a whole number from 1 to 1000'
 						USING ERRCODE = 'invalid_parameter_value', DETAIL = format('It is %s.', given);
 				END IF;
+			WHEN setting = 'revenue_excludes' THEN
+				IF jsonb_typeof(given) <> 'array' OR NOT '["tax", "shipping", "fee"]'::jsonb @> given
+					OR jsonb_path_exists(given, '$[*] ? (@.type() != "string")') THEN
+					RAISE EXCEPTION 'setting "revenue_excludes" must be an array of tax, shipping, fee'
+						USING ERRCODE = 'invalid_parameter_value', DETAIL = format('It is %s.', given);
+				END IF;
 			ELSE
 				RAISE EXCEPTION 'there is no setting "%"', setting
 					USING ERRCODE = 'invalid_parameter_value',
-						HINT = 'Settings are lookback {session}, session_token_ttl, redirect_token_ttl, repeat_window, half_life, max_touches, clock_skew.';
+						HINT = 'Settings are lookback {session}, session_token_ttl, redirect_token_ttl, repeat_window, half_life, max_touches, clock_skew, revenue_excludes.';
 		END CASE;
 	END LOOP;
 	RETURN true;
@@ -85,7 +91,7 @@ COMMENT ON COLUMN biolink.creator.handle IS 'Public name, unique where given.';
 COMMENT ON COLUMN biolink.creator.hosts IS 'Host names of the creator''s own pages and short links, lower case, without port; a referrer from one of them is no channel.';
 COMMENT ON COLUMN biolink.creator.currency IS 'ISO 4217 code in which the creator reports.';
 COMMENT ON COLUMN biolink.creator.time_zone IS 'Time zone in which the creator''s days begin.';
-COMMENT ON COLUMN biolink.creator.settings IS 'Overrides of the defaults: lookback {session} (30 days), session_token_ttl (24 hours), redirect_token_ttl (30 days), repeat_window (30 minutes), half_life (7 days), max_touches (50).';
+COMMENT ON COLUMN biolink.creator.settings IS 'Overrides of the defaults: lookback {session} (30 days), session_token_ttl (24 hours), redirect_token_ttl (30 days), repeat_window (30 minutes), half_life (7 days), max_touches (50), clock_skew (5 minutes), revenue_excludes (array of tax, shipping, fee: parts of an order''s amount that are not the creator''s revenue; none).';
 
 CREATE TABLE biolink.creator_member (
 	creator_id pg_catalog.int8 NOT NULL REFERENCES biolink.creator ON DELETE CASCADE,

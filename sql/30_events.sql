@@ -55,7 +55,13 @@ CREATE TABLE biolink.event (
 	currency pg_catalog.text,
 	utm pg_catalog.jsonb,
 	context pg_catalog.jsonb,
-	flags pg_catalog.text[]
+	flags pg_catalog.text[],
+	tax pg_catalog.int8,
+	shipping pg_catalog.int8,
+	fee pg_catalog.int8,
+	subscription_id pg_catalog.text,
+	codes pg_catalog.text[],
+	items pg_catalog.jsonb
 ) PARTITION BY RANGE (occurred_at);
 ALTER TABLE biolink.event OWNER TO biolink_owner;
 COMMENT ON TABLE biolink.event IS 'Everything that happened, one row each, by month of occurred_at (UTC). Append-only. Analysts read performance() and the views rather than this.';
@@ -69,14 +75,19 @@ COMMENT ON COLUMN biolink.event.click_id IS 'Order, refund or goal: the click or
 COMMENT ON COLUMN biolink.event.agent_id IS 'User agent: text_id of biolink.repeated_text.';
 COMMENT ON COLUMN biolink.event.referrer_id IS 'Referrer: text_id of biolink.repeated_text.';
 COMMENT ON COLUMN biolink.event.amount IS 'Minor units of currency, never negative; what it does to the books is in biolink.ledger.';
-COMMENT ON COLUMN biolink.event.merged IS 'An order that was known already under another key: its evidence counts, its money does not.';
+COMMENT ON COLUMN biolink.event.merged IS 'An order that was known already under another key, or a revision that came after a higher one: its evidence counts, its money does not.';
+COMMENT ON COLUMN biolink.event.order_id IS 'As sent; by which order_id its sale goes is in biolink.order_ref.';
+COMMENT ON COLUMN biolink.event.tax IS 'Part of amount, as sent, as are shipping and fee (what the provider keeps): see the setting revenue_excludes of creator.';
+COMMENT ON COLUMN biolink.event.items IS 'What was bought: array of {offer_id | sku, quantity, amount}; to be read through biolink.order_item.';
+COMMENT ON COLUMN biolink.event.codes IS 'Discount codes that were used, as sent.';
 COMMENT ON COLUMN biolink.event.source IS 'Who says so: as sent to track(); biolink:visit and biolink:click for open_page() and click().';
 COMMENT ON COLUMN biolink.event.evidence IS 'How click_id was found: token or click_id; for a click how its visit was found: token or visitor.';
 COMMENT ON COLUMN biolink.event.token_reason IS 'Why a token that came with it did not hold or was not used: malformed, unknown_key, revoked_key, bad_signature, expired, other_creator, malformed_click_id, disagreement.';
 COMMENT ON COLUMN biolink.event.channel_evidence IS 'What the channel was read from: utm_source, platform, click_id, app, referrer, visit or direct.';
 COMMENT ON COLUMN biolink.event.utm IS 'UTM parameters and platforms'' click ids of the URL as requested.';
 COMMENT ON COLUMN biolink.event.context IS 'Keys of the request or event that biolink has no column for; texts that look like an email address or phone number are masked.';
-COMMENT ON COLUMN biolink.event.flags IS 'What is to be known of it: skew_corrected (sent_at showed that the sender''s clock was wrong by more than the creator''s clock_skew: occurred_at was moved by as much), clamped (it claimed to be from the future: it happened when it arrived), the time it claimed is context.claimed_at; unknown_link, unknown_offer (the creator has none of that id).';
+COMMENT ON COLUMN biolink.event.flags IS 'What is to be known of it: skew_corrected (sent_at showed that the sender''s clock was wrong by more than the creator''s clock_skew: occurred_at was moved by as much), clamped (it claimed to be from the future: it happened when it arrived), the time it claimed is context.claimed_at; unknown_link, unknown_offer (the creator has none of that id); refs_differ (an unpaid order whose references name sales of different money: they were not joined), parts_differ (an order that states another tax, shipping or fee than its sale: the first statement holds); '
+	'malformed_refs, malformed_codes, malformed_identifiers (none of them was used), malformed_items (those that are none were left out).';
 ALTER TABLE biolink.event ENABLE ROW LEVEL SECURITY;
 
 CREATE FUNCTION biolink.prepare_event_leaf(leaf pg_catalog.regclass) RETURNS pg_catalog.void
@@ -157,29 +168,38 @@ CREATE TABLE biolink.order_ref (
 	creator_id pg_catalog.int8 NOT NULL,
 	ref pg_catalog.text NOT NULL,
 	order_id pg_catalog.text NOT NULL,
-	event_id pg_catalog.uuid NOT NULL,
+	event_id pg_catalog.uuid,
 	received_at pg_catalog.timestamptz NOT NULL DEFAULT biolink.arrival(),
-	PRIMARY KEY (creator_id, ref)
+	PRIMARY KEY (creator_id, ref),
+	CHECK (event_id IS NULL OR ref OPERATOR(pg_catalog.=) order_id)
 );
 ALTER TABLE biolink.order_ref OWNER TO biolink_owner;
-COMMENT ON TABLE biolink.order_ref IS 'Which sale a reference means: what makes one conversion of one order, under whatever keys and from whatever sources it comes.';
-COMMENT ON COLUMN biolink.order_ref.event_id IS 'The first accepted event of the order: the conversion_id.';
+CREATE INDEX order_ref_order_id_idx ON biolink.order_ref (creator_id, order_id);
+COMMENT ON TABLE biolink.order_ref IS 'Which sale a reference means: what makes one conversion of one sale, under whatever keys, by whatever references and from whatever sources it comes.';
+COMMENT ON COLUMN biolink.order_ref.ref IS 'An order_id or one of order_refs of an order, refund or dispute.';
+COMMENT ON COLUMN biolink.order_ref.order_id IS 'By which order_id the sale goes: that of its first paid order. References that turn out to name one sale are joined, and never parted.';
+COMMENT ON COLUMN biolink.order_ref.event_id IS 'The first paid order event of the sale: the conversion_id. Only where ref is order_id; NULL as long as nothing was paid.';
 
 CREATE TABLE biolink.ledger (
 	creator_id pg_catalog.int8 NOT NULL,
 	entry_id pg_catalog.uuid NOT NULL,
 	event_id pg_catalog.uuid NOT NULL,
 	order_id pg_catalog.text NOT NULL,
-	kind pg_catalog.text NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY ('{order,revision,refund,dispute,dispute_won}'::pg_catalog.text[])),
+	kind pg_catalog.text NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY ('{order,revision,detail,merged,refund,dispute,dispute_won}'::pg_catalog.text[])),
 	amount pg_catalog.int8 NOT NULL,
+	tax pg_catalog.int8,
+	shipping pg_catalog.int8,
+	fee pg_catalog.int8,
 	currency pg_catalog.text NOT NULL CHECK (currency OPERATOR(pg_catalog.~) '^[A-Z]{3}$'),
 	occurred_at pg_catalog.timestamptz NOT NULL,
 	received_at pg_catalog.timestamptz NOT NULL DEFAULT biolink.arrival(),
 	is_test pg_catalog.bool NOT NULL DEFAULT false,
 	PRIMARY KEY (creator_id, entry_id),
-	UNIQUE (creator_id, event_id),
+	CHECK ((entry_id OPERATOR(pg_catalog.=) event_id) OPERATOR(pg_catalog.=) (kind OPERATOR(pg_catalog.<>) ALL ('{detail,merged}'::pg_catalog.text[]))),
 	CHECK (CASE kind
 		WHEN 'order' THEN amount OPERATOR(pg_catalog.>=) 0
+		WHEN 'detail' THEN amount OPERATOR(pg_catalog.=) 0
+		WHEN 'merged' THEN amount OPERATOR(pg_catalog.<=) 0
 		WHEN 'refund' THEN amount OPERATOR(pg_catalog.<) 0
 		WHEN 'dispute' THEN amount OPERATOR(pg_catalog.<) 0
 		WHEN 'dispute_won' THEN amount OPERATOR(pg_catalog.>) 0
@@ -188,7 +208,10 @@ CREATE TABLE biolink.ledger (
 ALTER TABLE biolink.ledger OWNER TO biolink_owner;
 CREATE INDEX ledger_order_id_idx ON biolink.ledger (creator_id, order_id);
 COMMENT ON TABLE biolink.ledger IS 'Money: signed minor units, one row for each event that moved some. Nothing else is money.';
-COMMENT ON COLUMN biolink.ledger.kind IS 'order (+), revision (new less old amount), refund (-), dispute (-), dispute_won (+).';
+COMMENT ON COLUMN biolink.ledger.entry_id IS 'That of the event, so that an event moves money once; one of its own for what an event says of other sales (kinds detail and merged).';
+COMMENT ON COLUMN biolink.ledger.order_id IS 'As the event has it; by which order_id its sale goes is in biolink.order_ref.';
+COMMENT ON COLUMN biolink.ledger.kind IS 'order (+), revision (new less old amount), refund (-), dispute (-), dispute_won (+); merged: what was booked under order_id, taken out (-), since event_id showed that it is the same sale as another; detail (0): tax, shipping or fee that another order of the same sale stated.';
+COMMENT ON COLUMN biolink.ledger.tax IS 'What amount is made of, as are shipping and fee; NULL where nothing was stated. Their sums over the rows of a sale are what was stated of it.';
 
 CREATE TABLE biolink.attribution_queue (
 	creator_id pg_catalog.int8 NOT NULL,
@@ -202,7 +225,7 @@ CREATE TABLE biolink.attribution_queue (
 );
 ALTER TABLE biolink.attribution_queue OWNER TO biolink_owner;
 COMMENT ON TABLE biolink.attribution_queue IS 'Conversions whose path has to be built: appended to by track() and by the fold of late touches, emptied by the job "attribute".';
-COMMENT ON COLUMN biolink.attribution_queue.reason IS 'arrived, merged, updated or late_touch.';
+COMMENT ON COLUMN biolink.attribution_queue.reason IS 'arrived, merged, updated, evidence (another event that names the sale) or late_touch.';
 COMMENT ON COLUMN biolink.attribution_queue.attempts IS 'How often building it failed; retry_at: not before this time again; error: SQLSTATE and message of the last time.';
 
 DO $$
@@ -264,10 +287,11 @@ CREATE FUNCTION biolink.track(creator_id pg_catalog.int8, event pg_catalog.jsonb
 	AS 'MODULE_PATHNAME', 'track';
 COMMENT ON FUNCTION biolink.track(pg_catalog.int8, pg_catalog.jsonb) IS
 	'Takes a lead, order, refund, dispute or custom event, exactly once by (creator, source, key). Call as SELECT * FROM biolink.track(...). '
-	'status: inserted; duplicate (same key, same content: the first event_id); merged (an order known under another key, same money: evidence added, money not); '
-	'updated (an order''s key with a higher revision: the ledger gets the difference); conflict (same key, other content, or same order, other money, or another currency, or from before what is kept, too_old: parked, detail says why, event_id is the parked_id). '
-	'event: JSON object {kind*, source*, key*, occurred_at, sent_at, revision, token, click_id, visitor, order_id, order_type, payment, amount, currency, offer_id, link_id, goal, test, consent {}, context {}}; amounts are whole minor units. '
-	'An order needs order_id, amount, currency; a refund, dispute and dispute_won need order_id and a positive amount and currency. A bad token never costs the order: it is recorded with its reason. '
+	'status: inserted; duplicate (same key, same content: the first event_id); merged (an order known under another key or reference, same money: evidence added, money not); '
+	'updated (an order''s key with a higher revision: the ledger gets the difference; with a lower one that was not seen before: it is recorded, nothing else); conflict (same key, other content, or same sale, other money, or another currency, or from before what is kept, too_old: parked, detail says why, event_id is the parked_id). '
+	'event: JSON object {kind*, source*, key*, occurred_at, sent_at, revision, token, click_id, visitor, url, order_id, order_refs [], order_type, subscription_id, payment, amount, tax, shipping, fee, currency, items [], codes [], identifiers [], offer_id, link_id, goal, test, consent {}, context {}}; amounts are whole minor units. '
+	'An order needs order_id, amount, currency; a refund, dispute and dispute_won need order_id and a positive amount, and a currency where the order is not known yet. order_refs are other names of the same sale, never what several sales share. '
+	'A bad token, malformed references, items, codes or identifiers never cost the order: they are recorded with their reason. '
 	'Errors: 22023 for what cannot be taken at all, naming the key; 55000 for key trouble.';
 
 CREATE FUNCTION biolink.track_batch(creator_id pg_catalog.int8, events pg_catalog.json)
@@ -286,11 +310,6 @@ CREATE FUNCTION biolink.park_event(creator_id pg_catalog.int8, source pg_catalog
 COMMENT ON FUNCTION biolink.park_event(pg_catalog.int8, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb) IS
 	'Keeps something that is no event, such as a heartbeat line of a click log, with the reason, so that nothing that came in is lost. status parked, or duplicate when the same content under the same key is parked already (then its parked_id). '
 	'Errors: 22023 for an empty source, key or reason; 55000 for key trouble.';
-
-CREATE FUNCTION biolink.parked_text(creator_id pg_catalog.int8, sealed pg_catalog.bytea) RETURNS pg_catalog.text
-	LANGUAGE c STABLE STRICT PARALLEL UNSAFE COST 50
-	AS 'MODULE_PATHNAME', 'parked_text';
-COMMENT ON FUNCTION biolink.parked_text(pg_catalog.int8, pg_catalog.bytea) IS 'Opens the sealed text of a parked event: for replay_parked(). NULL where its key is gone.';
 
 CREATE FUNCTION biolink.replay_parked(creator_id pg_catalog.int8, reason pg_catalog.text DEFAULT NULL, parked_id pg_catalog.uuid DEFAULT NULL, max_events pg_catalog.int4 DEFAULT 1000)
 	RETURNS TABLE (replayed_id pg_catalog.uuid, status pg_catalog.text, event_id pg_catalog.uuid, detail pg_catalog.text)
@@ -315,7 +334,7 @@ BEGIN
 			LIMIT max_events
 			FOR UPDATE SKIP LOCKED
 	LOOP
-		original := biolink.parked_text(replay_parked.creator_id, parked.sealed);
+		original := biolink.open_sealed(replay_parked.creator_id, 'event_parked', parked.sealed);
 		replayed_id := parked.parked_id;
 		event_id := NULL;
 		IF original IS NULL THEN

@@ -502,7 +502,8 @@ BEGIN
 				CASE status WHEN 'failed' THEN COALESCE(object #>> '{last_payment_error,charge}', biolink.stripe_id(part)) END),
 			'order_id', id,
 			'order_refs', biolink.text_list(biolink.stripe_id(part), biolink.stripe_id(object -> 'invoice'),
-				substring(object #>> '{payment_details,order_reference}' FROM '^(?:in|cs)_.+'), object #>> '{metadata,bl_order_id}'),
+				-- an invoice that is paid in parts has several of these: its id is no name of one sale
+				substring(object #>> '{payment_details,order_reference}' FROM '^cs_.+'), object #>> '{metadata,bl_order_id}'),
 			'payment', CASE status WHEN 'succeeded' THEN 'paid' WHEN 'failed' THEN 'failed' WHEN 'canceled' THEN 'failed' ELSE 'pending' END,
 			'occurred_at', biolink.utc_time(COALESCE(biolink.stripe_milliseconds(part -> 'created'),
 				CASE WHEN type = 'payment_intent.succeeded' THEN at END, biolink.stripe_milliseconds(object -> 'created'), at)),

@@ -130,37 +130,88 @@ DECLARE
 	horizon CONSTANT timestamptz := biolink.event_horizon();
 	horizon_id CONSTANT uuid := biolink.uuid_v7_floor(horizon);
 BEGIN
-	DELETE FROM biolink.conversion_evidence AS v
-		USING unnest(creators, conversions) AS w (creator_id, conversion_id)
-		JOIN biolink.event AS e ON e.creator_id = w.creator_id AND e.event_id = w.conversion_id
-			AND e.occurred_at >= biolink.uuid_v7_time(w.conversion_id) AND e.occurred_at < biolink.uuid_v7_time(w.conversion_id) + '1 millisecond'::interval
-		WHERE v.creator_id = w.creator_id AND v.conversion_id = w.conversion_id AND v.said_at >= horizon;
+	-- What is asked for may be any event of a sale: that of the first paid order is its conversion.  A conversion whose sale turned out to be
+	-- another one's is no more; what it has from before the horizon goes over to that one, since its events may be gone.
+	WITH asked AS MATERIALIZED (
+		SELECT DISTINCT w.creator_id, w.conversion_id AS event_id, COALESCE(s.event_id, w.conversion_id) AS conversion_id
+			FROM unnest(creators, conversions) AS w (creator_id, conversion_id)
+			LEFT JOIN biolink.event AS e ON e.creator_id = w.creator_id AND e.event_id = w.conversion_id
+				AND e.occurred_at >= biolink.uuid_v7_time(w.conversion_id) AND e.occurred_at < biolink.uuid_v7_time(w.conversion_id) + '1 millisecond'::interval
+			LEFT JOIN biolink.conversion AS c ON c.creator_id = w.creator_id AND c.conversion_id = w.conversion_id AND c.conversion_id < horizon_id
+			LEFT JOIN biolink.order_ref AS r ON r.creator_id = w.creator_id AND r.ref = COALESCE(e.order_id, c.order_id) AND COALESCE(e.kind, c.kind) = 'order'
+			LEFT JOIN biolink.order_ref AS s ON s.creator_id = r.creator_id AND s.ref = r.order_id
+			WHERE e.event_id IS NOT NULL OR c.conversion_id IS NOT NULL
+	), cleared AS (
+		DELETE FROM biolink.conversion_evidence AS v USING asked AS a
+			WHERE v.creator_id = a.creator_id AND v.conversion_id IN (a.event_id, a.conversion_id) AND v.said_at >= horizon
+	), evidence_over AS (
+		UPDATE biolink.conversion_evidence AS v SET conversion_id = m.conversion_id, ordinal = m.new_ordinal
+			FROM (SELECT o.creator_id, a.event_id, a.conversion_id, o.ordinal,
+					COALESCE((SELECT max(k.ordinal) FROM biolink.conversion_evidence AS k WHERE k.creator_id = a.creator_id AND k.conversion_id = a.conversion_id), 0)
+						+ row_number() OVER (PARTITION BY a.creator_id, a.conversion_id ORDER BY a.event_id, o.ordinal) AS new_ordinal
+				FROM asked AS a JOIN biolink.conversion_evidence AS o ON o.creator_id = a.creator_id AND o.conversion_id = a.event_id
+				WHERE a.event_id <> a.conversion_id AND o.said_at < horizon) AS m
+			WHERE v.creator_id = m.creator_id AND v.conversion_id = m.event_id AND v.ordinal = m.ordinal
+	), without_path AS (
+		DELETE FROM biolink.touch_path AS t USING asked AS a
+			WHERE t.creator_id = a.creator_id AND t.conversion_id = a.event_id AND a.event_id <> a.conversion_id AND t.touched_at >= horizon
+	), path_over AS (
+		UPDATE biolink.touch_path AS t SET conversion_id = m.conversion_id, position = m.new_position
+			FROM (SELECT o.creator_id, a.event_id, a.conversion_id, o.position,
+					COALESCE((SELECT max(k.position) FROM biolink.touch_path AS k WHERE k.creator_id = a.creator_id AND k.conversion_id = a.conversion_id), 0)
+						+ row_number() OVER (PARTITION BY a.creator_id, a.conversion_id ORDER BY a.event_id, o.position) AS new_position
+				FROM asked AS a JOIN biolink.touch_path AS o ON o.creator_id = a.creator_id AND o.conversion_id = a.event_id
+				WHERE a.event_id <> a.conversion_id AND o.touched_at < horizon) AS m
+			WHERE t.creator_id = m.creator_id AND t.conversion_id = m.event_id AND t.position = m.position
+	), without_sale AS (
+		DELETE FROM biolink.conversion AS c USING asked AS a
+			WHERE c.creator_id = a.creator_id AND c.conversion_id = a.event_id AND a.event_id <> a.conversion_id
+	), time_over AS (
+		UPDATE biolink.conversion AS c SET converted_at = m.converted_at
+			FROM (SELECT a.creator_id, a.conversion_id, min(o.converted_at) AS converted_at
+				FROM asked AS a JOIN biolink.conversion AS o ON o.creator_id = a.creator_id AND o.conversion_id = a.event_id
+				WHERE a.event_id <> a.conversion_id AND o.converted_at < horizon
+				GROUP BY a.creator_id, a.conversion_id) AS m
+			WHERE c.creator_id = m.creator_id AND c.conversion_id = m.conversion_id AND c.converted_at > m.converted_at
+	)
+	SELECT array_agg(a.creator_id), array_agg(a.conversion_id) INTO creators, conversions
+		FROM (SELECT DISTINCT a.creator_id, a.conversion_id FROM asked AS a) AS a;
 
-	-- The accepted events of each conversion: the event of a goal, or every paid event of an order, merged ones and revisions included.
-	-- A conversion whose events were dropped by retention is not found here and stays as it was built.
+	-- The events of each conversion: that of a goal, or all that name the sale.  The time of a sale is that of its first paid order, whichever
+	-- of them booked it.  What is known of a conversion whose first event is gone is in its own row.
 	WITH first AS MATERIALIZED (
 		SELECT e.creator_id, e.event_id, e.kind, e.order_id, e.goal, e.order_type, e.currency, e.source, e.offer_id, e.is_test,
 				e.occurred_at, e.visitor, e.click_id, e.evidence, e.token_reason, e.measurement_denied
 			FROM unnest(creators, conversions) AS w (creator_id, conversion_id)
 			JOIN biolink.event AS e ON e.creator_id = w.creator_id AND e.event_id = w.conversion_id
 				AND e.occurred_at >= biolink.uuid_v7_time(w.conversion_id) AND e.occurred_at < biolink.uuid_v7_time(w.conversion_id) + '1 millisecond'::interval
-	), accepted AS MATERIALIZED (
-		SELECT f.creator_id, f.event_id AS conversion_id, e.occurred_at, e.visitor, e.click_id, e.evidence, e.token_reason, e.measurement_denied
-			FROM first AS f
-			JOIN biolink.event AS e ON e.creator_id = f.creator_id AND e.order_id = f.order_id
-			WHERE f.kind = 'order' AND e.kind = 'order' AND COALESCE(e.payment, 'paid') = 'paid'
 		UNION ALL
-		SELECT f.creator_id, f.event_id, f.occurred_at, f.visitor, f.click_id, f.evidence, f.token_reason, f.measurement_denied
+		SELECT c.creator_id, c.conversion_id, c.kind, c.order_id, c.goal, c.order_type, c.currency, c.source, c.offer_id, c.is_test, c.converted_at, NULL, NULL, NULL, NULL, false
+			FROM unnest(creators, conversions) AS w (creator_id, conversion_id)
+			JOIN biolink.conversion AS c ON c.creator_id = w.creator_id AND c.conversion_id = w.conversion_id AND c.conversion_id < horizon_id
+			WHERE NOT EXISTS (SELECT FROM biolink.event AS e WHERE e.creator_id = w.creator_id AND e.event_id = w.conversion_id
+				AND e.occurred_at >= biolink.uuid_v7_time(w.conversion_id) AND e.occurred_at < biolink.uuid_v7_time(w.conversion_id) + '1 millisecond'::interval)
+	), accepted AS MATERIALIZED (
+		SELECT f.creator_id, f.event_id AS conversion_id, e.occurred_at, e.visitor, e.click_id, e.evidence, e.token_reason, e.measurement_denied,
+				e.kind = 'order' AND COALESCE(e.payment, 'paid') = 'paid' AS is_paid
+			FROM first AS f
+			JOIN biolink.order_ref AS r ON r.creator_id = f.creator_id AND r.order_id = f.order_id
+			JOIN biolink.event AS e ON e.creator_id = r.creator_id AND e.order_id = r.ref
+			WHERE f.kind = 'order' AND e.kind NOT IN ('refund', 'dispute', 'dispute_won', 'visit', 'click')
+		UNION ALL
+		SELECT f.creator_id, f.event_id, f.occurred_at, f.visitor, f.click_id, f.evidence, f.token_reason, f.measurement_denied, true
 			FROM first AS f WHERE f.kind <> 'order'
 	), fact AS MATERIALIZED (
-		SELECT a.creator_id, a.conversion_id, least(min(a.occurred_at), min(o.converted_at) FILTER (WHERE o.converted_at < horizon)) AS converted_at,
+		SELECT f.creator_id, f.event_id AS conversion_id,
+				least(min(a.occurred_at) FILTER (WHERE a.is_paid), min(o.converted_at) FILTER (WHERE o.converted_at < horizon)) AS converted_at,
 				CASE WHEN min(o.reason) IN ('bots_only', 'outside_lookback') THEN min(o.reason)
 					WHEN bool_or(a.token_reason IS NOT NULL) OR min(o.reason) = 'bad_token' THEN 'bad_token'
 					WHEN bool_or(a.measurement_denied) OR min(o.reason) = 'consent' THEN 'consent' ELSE 'no_touch' END AS reason
-			FROM accepted AS a
-			-- the reason of before, where what it was worked out from may be gone
-			LEFT JOIN biolink.conversion AS o ON o.creator_id = a.creator_id AND o.conversion_id = a.conversion_id AND horizon > '-infinity'
-			GROUP BY a.creator_id, a.conversion_id
+			FROM first AS f
+			LEFT JOIN accepted AS a ON a.creator_id = f.creator_id AND a.conversion_id = f.event_id
+			-- time and reason of before, where what they were worked out from may be gone
+			LEFT JOIN biolink.conversion AS o ON o.creator_id = f.creator_id AND o.conversion_id = f.event_id AND horizon > '-infinity'
+			GROUP BY f.creator_id, f.event_id
 	), said AS (
 		SELECT a.creator_id, a.conversion_id, a.evidence, a.click_id AS touch_id, NULL::biolink.idhash AS visitor, a.occurred_at AS said_at
 			FROM accepted AS a WHERE a.click_id IS NOT NULL
@@ -318,39 +369,60 @@ $$;
 COMMENT ON FUNCTION biolink.rebuild_conversions(pg_catalog.int8[], pg_catalog.uuid[]) IS
 	'Builds conversions, their evidence and their paths from their events, many at a time; doing it again gives the same. Called by the job "attribute".';
 
+CREATE FUNCTION biolink.sale_refunds(booked pg_catalog.int8, gross pg_catalog.int8, taken_back pg_catalog.int8) RETURNS pg_catalog.int8
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1
+	AS 'MODULE_PATHNAME', 'sale_refunds';
+COMMENT ON FUNCTION biolink.sale_refunds(pg_catalog.int8, pg_catalog.int8, pg_catalog.int8) IS
+	'What refunds take from the revenue of a sale (gross) of which more was paid (booked, >= gross), in minor units: the same part of gross as taken_back is of booked, rounded half up, until all of it is gone; what goes beyond booked in full.';
+GRANT EXECUTE ON FUNCTION biolink.sale_refunds(pg_catalog.int8, pg_catalog.int8, pg_catalog.int8) TO biolink_app, biolink_analyst, biolink_admin;
+
 CREATE VIEW biolink.conversion_money WITH (security_invoker = true) AS
-	SELECT c.creator_id, c.conversion_id, c.order_id, c.goal, c.kind, c.currency, c.converted_at, c.is_test, c.touches, c.reason,
-		CASE WHEN c.order_id IS NULL THEN 1000000 ELSE COALESCE(m.gross, 0) END::pg_catalog.int8 AS gross,
-		CASE WHEN c.order_id IS NULL THEN 0 ELSE COALESCE(m.refunds, 0) END::pg_catalog.int8 AS refunds,
-		CASE WHEN c.order_id IS NULL THEN 1000000 ELSE COALESCE(m.net, 0) END::pg_catalog.int8 AS net
-	FROM biolink.conversion AS c
-	LEFT JOIN LATERAL (
-		SELECT pg_catalog.sum(l.amount) FILTER (WHERE l.kind OPERATOR(pg_catalog.=) ANY ('{order,revision}'::pg_catalog.text[])) AS gross,
-			pg_catalog.sum(OPERATOR(pg_catalog.-) l.amount) FILTER (WHERE l.kind OPERATOR(pg_catalog.<>) ALL ('{order,revision}'::pg_catalog.text[])) AS refunds,
-			pg_catalog.sum(l.amount) AS net
+	SELECT u.creator_id, u.conversion_id, u.order_id, u.goal, u.kind, u.currency, u.converted_at, u.is_test, u.touches,
+		CASE WHEN u.touches OPERATOR(pg_catalog.=) 0 AND u.reason IS NULL
+			THEN CASE WHEN g.gross OPERATOR(pg_catalog.<) s.refunds THEN 'over_refunded' ELSE 'no_touch' END
+			ELSE u.reason END AS reason,
+		g.gross, s.refunds, g.gross OPERATOR(pg_catalog.-) s.refunds AS net
+	FROM (
+		SELECT c.creator_id, c.conversion_id, c.order_id, c.goal, c.kind, c.currency, c.converted_at, c.is_test, c.touches, c.reason,
+			CASE WHEN c.order_id IS NULL THEN 1000000 ELSE COALESCE(m.booked, 0) END::pg_catalog.int8 AS booked,
+			COALESCE(m.taken_back, 0)::pg_catalog.int8 AS taken_back, m.tax, m.shipping, m.fee
+		FROM biolink.conversion AS c
+		LEFT JOIN LATERAL (
+			SELECT pg_catalog.sum(l.amount) FILTER (WHERE l.kind OPERATOR(pg_catalog.<>) ALL ('{refund,dispute,dispute_won}'::pg_catalog.text[])) AS booked,
+				pg_catalog.sum(OPERATOR(pg_catalog.-) l.amount) FILTER (WHERE l.kind OPERATOR(pg_catalog.=) ANY ('{refund,dispute,dispute_won}'::pg_catalog.text[])) AS taken_back,
+				pg_catalog.sum(l.tax) AS tax, pg_catalog.sum(l.shipping) AS shipping, pg_catalog.sum(l.fee) AS fee
+			FROM biolink.order_ref AS r
+			JOIN biolink.ledger AS l ON l.creator_id OPERATOR(pg_catalog.=) r.creator_id AND l.order_id OPERATOR(pg_catalog.=) r.ref
+			WHERE r.creator_id OPERATOR(pg_catalog.=) c.creator_id AND r.order_id OPERATOR(pg_catalog.=) c.order_id
+				AND l.currency OPERATOR(pg_catalog.=) c.currency AND l.is_test OPERATOR(pg_catalog.=) c.is_test
+		) AS m ON true
+		UNION ALL
+		-- Money of the ledger that is of no conversion: of a sale that the job has not come to yet, a refund whose order has not come or is
+		-- in another currency. Without it the numbers would not add up to the ledger.
+		SELECT l.creator_id, CASE WHEN b.currency OPERATOR(pg_catalog.=) l.currency AND b.is_test OPERATOR(pg_catalog.=) l.is_test THEN s.event_id END,
+			r.order_id, 'order', 'order', l.currency, pg_catalog.min(l.occurred_at), l.is_test, 0, NULL,
+			COALESCE(pg_catalog.sum(l.amount) FILTER (WHERE l.kind OPERATOR(pg_catalog.<>) ALL ('{refund,dispute,dispute_won}'::pg_catalog.text[])), 0)::pg_catalog.int8,
+			COALESCE(pg_catalog.sum(OPERATOR(pg_catalog.-) l.amount) FILTER (WHERE l.kind OPERATOR(pg_catalog.=) ANY ('{refund,dispute,dispute_won}'::pg_catalog.text[])), 0)::pg_catalog.int8,
+			pg_catalog.sum(l.tax), pg_catalog.sum(l.shipping), pg_catalog.sum(l.fee)
 		FROM biolink.ledger AS l
-		WHERE l.creator_id OPERATOR(pg_catalog.=) c.creator_id AND l.order_id OPERATOR(pg_catalog.=) c.order_id
-			AND l.currency OPERATOR(pg_catalog.=) c.currency AND l.is_test OPERATOR(pg_catalog.=) c.is_test
-	) AS m ON true
-	UNION ALL
-	-- Money of the ledger that is of no conversion: of an order that the job has not come to yet, a refund whose order has not come or is
-	-- in another currency. Without it the numbers would not add up to the ledger.
-	SELECT l.creator_id, r.event_id, l.order_id, 'order', 'order', l.currency, pg_catalog.min(l.occurred_at), l.is_test, 0,
-		CASE WHEN pg_catalog.sum(l.amount) OPERATOR(pg_catalog.<) 0 THEN 'over_refunded' ELSE 'no_touch' END,
-		COALESCE(pg_catalog.sum(l.amount) FILTER (WHERE l.kind OPERATOR(pg_catalog.=) ANY ('{order,revision}'::pg_catalog.text[])), 0)::pg_catalog.int8,
-		COALESCE(pg_catalog.sum(OPERATOR(pg_catalog.-) l.amount) FILTER (WHERE l.kind OPERATOR(pg_catalog.<>) ALL ('{order,revision}'::pg_catalog.text[])), 0)::pg_catalog.int8,
-		pg_catalog.sum(l.amount)::pg_catalog.int8
-	FROM biolink.ledger AS l
-	LEFT JOIN biolink.ledger AS s ON s.creator_id OPERATOR(pg_catalog.=) l.creator_id AND s.order_id OPERATOR(pg_catalog.=) l.order_id
-		AND s.kind OPERATOR(pg_catalog.=) 'order'
-	LEFT JOIN biolink.order_ref AS r ON r.creator_id OPERATOR(pg_catalog.=) l.creator_id AND r.ref OPERATOR(pg_catalog.=) l.order_id
-		AND s.currency OPERATOR(pg_catalog.=) l.currency AND s.is_test OPERATOR(pg_catalog.=) l.is_test
-	WHERE NOT EXISTS (SELECT FROM biolink.conversion AS c
-		WHERE c.creator_id OPERATOR(pg_catalog.=) l.creator_id AND c.order_id OPERATOR(pg_catalog.=) l.order_id
-			AND c.currency OPERATOR(pg_catalog.=) l.currency AND c.is_test OPERATOR(pg_catalog.=) l.is_test)
-	GROUP BY l.creator_id, l.order_id, l.currency, l.is_test, r.event_id;
+		JOIN biolink.order_ref AS r ON r.creator_id OPERATOR(pg_catalog.=) l.creator_id AND r.ref OPERATOR(pg_catalog.=) l.order_id
+		JOIN biolink.order_ref AS s ON s.creator_id OPERATOR(pg_catalog.=) r.creator_id AND s.ref OPERATOR(pg_catalog.=) r.order_id
+		LEFT JOIN biolink.ledger AS b ON b.creator_id OPERATOR(pg_catalog.=) s.creator_id AND b.entry_id OPERATOR(pg_catalog.=) s.event_id
+			AND b.kind OPERATOR(pg_catalog.=) 'order'
+		WHERE NOT EXISTS (SELECT FROM biolink.conversion AS c
+			WHERE c.creator_id OPERATOR(pg_catalog.=) r.creator_id AND c.order_id OPERATOR(pg_catalog.=) r.order_id
+				AND c.currency OPERATOR(pg_catalog.=) l.currency AND c.is_test OPERATOR(pg_catalog.=) l.is_test)
+		GROUP BY l.creator_id, r.order_id, l.currency, l.is_test, s.event_id, b.currency, b.is_test
+	) AS u
+	LEFT JOIN biolink.creator AS o ON o.creator_id OPERATOR(pg_catalog.=) u.creator_id
+	CROSS JOIN LATERAL (SELECT CASE WHEN o.settings OPERATOR(pg_catalog.->) 'revenue_excludes' IS NULL THEN u.booked ELSE GREATEST(0, u.booked
+			OPERATOR(pg_catalog.-) CASE WHEN o.settings OPERATOR(pg_catalog.->) 'revenue_excludes' OPERATOR(pg_catalog.?) 'tax' THEN COALESCE(u.tax, 0) ELSE 0 END
+			OPERATOR(pg_catalog.-) CASE WHEN o.settings OPERATOR(pg_catalog.->) 'revenue_excludes' OPERATOR(pg_catalog.?) 'shipping' THEN COALESCE(u.shipping, 0) ELSE 0 END
+			OPERATOR(pg_catalog.-) CASE WHEN o.settings OPERATOR(pg_catalog.->) 'revenue_excludes' OPERATOR(pg_catalog.?) 'fee' THEN COALESCE(u.fee, 0) ELSE 0 END)
+		END::pg_catalog.int8 AS gross OFFSET 0) AS g
+	CROSS JOIN LATERAL (SELECT biolink.sale_refunds(u.booked, g.gross, u.taken_back) AS refunds OFFSET 0) AS s;
 COMMENT ON VIEW biolink.conversion_money IS
-	'Each conversion with its money from the ledger, tests included: gross (orders and revisions), refunds (refunds and disputes less disputes won), net = gross - refunds, in minor units of currency; goals without money have 1000000 millionths of one conversion and no currency. Money of the ledger that is of no conversion yet has a row too, without touches; conversion_id is NULL where its order has not come.';
+	'Each conversion with its money from the ledger, tests included: gross (what was booked, less the parts that the creator''s setting revenue_excludes names), refunds (refunds and disputes less disputes won, in the same proportion: see biolink.sale_refunds()), net = gross - refunds, in minor units of currency; goals without money have 1000000 millionths of one conversion and no currency. Money of the ledger that is of no conversion yet has a row too, without touches; conversion_id is NULL where its order has not come.';
 
 CREATE VIEW biolink.attribution WITH (security_invoker = true) AS
 	SELECT c.creator_id, c.conversion_id, c.order_id, c.goal, m.model, p.tier, p.evidence, p.channel, p.medium, p.click_id,

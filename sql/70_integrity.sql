@@ -17,8 +17,14 @@ BEGIN
 		SELECT e.creator_id, e.event_id, e.kind, e.order_id, e.payment, e.merged, e.occurred_at, e.context
 			FROM biolink.event AS e WHERE only_creator IS NULL OR e.creator_id = only_creator
 	),
+	refs AS MATERIALIZED (
+		SELECT r.* FROM biolink.order_ref AS r WHERE only_creator IS NULL OR r.creator_id = only_creator
+	),
 	entries AS MATERIALIZED (
-		SELECT l.* FROM biolink.ledger AS l WHERE only_creator IS NULL OR l.creator_id = only_creator
+		-- with the order_id by which the sale goes
+		SELECT l.*, r.order_id AS sale FROM biolink.ledger AS l
+			LEFT JOIN refs AS r ON r.creator_id = l.creator_id AND r.ref = l.order_id
+			WHERE only_creator IS NULL OR l.creator_id = only_creator
 	),
 	money AS MATERIALIZED (
 		SELECT m.* FROM biolink.conversion_money AS m WHERE only_creator IS NULL OR m.creator_id = only_creator
@@ -39,15 +45,31 @@ BEGIN
 		UNION ALL
 		SELECT 'exactly_once', 'ledger row that does not match an event', jsonb_build_object('creator_id', l.creator_id, 'entry_id', l.entry_id)
 			FROM entries AS l
-			WHERE NOT EXISTS (SELECT FROM events AS e WHERE e.creator_id = l.creator_id AND e.event_id = l.event_id AND e.order_id = l.order_id AND NOT e.merged)
+			WHERE NOT EXISTS (SELECT FROM events AS e WHERE e.creator_id = l.creator_id AND e.event_id = l.event_id
+				AND (l.kind IN ('merged', 'detail') OR (e.order_id = l.order_id AND NOT e.merged)))
 				AND ((biolink.uuid_v7_time(l.event_id) < horizon) IS NOT TRUE OR EXISTS (SELECT FROM events AS e WHERE e.creator_id = l.creator_id AND e.event_id = l.event_id))
 		UNION ALL
-		SELECT 'exactly_once', 'order booked more or less than once', jsonb_build_object('creator_id', l.creator_id, 'order_id', l.order_id, 'times', count(*))
-			FROM entries AS l WHERE l.kind = 'order' GROUP BY l.creator_id, l.order_id HAVING count(*) > 1
+		SELECT 'exactly_once', 'ledger row whose order_id names no sale', jsonb_build_object('creator_id', l.creator_id, 'entry_id', l.entry_id)
+			FROM entries AS l WHERE l.sale IS NULL
+		UNION ALL
+		SELECT 'exactly_once', 'reference that leads to no order_id', jsonb_build_object('creator_id', r.creator_id, 'ref', r.ref)
+			FROM refs AS r
+			WHERE NOT EXISTS (SELECT FROM refs AS s WHERE s.creator_id = r.creator_id AND s.ref = r.order_id AND s.order_id = s.ref)
+		UNION ALL
+		SELECT 'exactly_once', 'sale booked more or less than once', jsonb_build_object('creator_id', l.creator_id, 'order_id', l.sale, 'times', count(*) FILTER (WHERE l.kind = 'order') - count(*) FILTER (WHERE l.kind = 'merged'))
+			FROM entries AS l WHERE l.kind IN ('order', 'merged') GROUP BY l.creator_id, l.sale
+			HAVING count(*) FILTER (WHERE l.kind = 'order') - count(*) FILTER (WHERE l.kind = 'merged') <> 1
+		UNION ALL
+		SELECT 'exactly_once', 'sale taken out that is not another''s, or not in full', jsonb_build_object('creator_id', o.creator_id, 'entry_id', o.entry_id)
+			FROM entries AS o
+			WHERE o.kind = 'merged'
+				AND (EXISTS (SELECT FROM refs AS r WHERE r.creator_id = o.creator_id AND r.ref = o.order_id AND r.event_id IS NOT NULL)
+					OR NOT EXISTS (SELECT FROM entries AS l WHERE l.creator_id = o.creator_id AND l.event_id <> o.event_id AND l.kind = 'order' AND l.sale = o.sale
+						AND l.currency = o.currency AND l.is_test = o.is_test))
 		UNION ALL
 		SELECT 'exactly_once', 'order of which nothing is booked', jsonb_build_object('creator_id', r.creator_id, 'order_id', r.order_id)
-			FROM biolink.order_ref AS r
-			WHERE (only_creator IS NULL OR r.creator_id = only_creator)
+			FROM refs AS r
+			WHERE r.event_id IS NOT NULL
 				AND NOT EXISTS (SELECT FROM entries AS l WHERE l.creator_id = r.creator_id AND l.event_id = r.event_id AND l.kind = 'order')
 		UNION ALL
 		SELECT 'money_conserved', 'credits and unattributed differ from net revenue',
@@ -64,25 +86,48 @@ BEGIN
 				AND (COALESCE(a.credit, 0) + COALESCE(u.amount, 0) <> m.net
 					OR (m.touches > 0 AND (a.gross IS DISTINCT FROM m.gross OR a.weight IS DISTINCT FROM 1)))
 		UNION ALL
-		SELECT 'money_conserved', 'conversions'' net differs from the ledger''s', jsonb_build_object('creator_id', t.creator_id, 'currency', t.currency, 'ledger', t.ledger, 'conversions', t.net)
+		SELECT 'money_conserved', 'conversions'' net differs from the ledger''s', jsonb_build_object('creator_id', t.creator_id, 'currency', t.currency, 'ledger', t.net, 'conversions', t.conversions)
 			FROM (
-				SELECT l.creator_id, l.currency, sum(l.amount) AS ledger,
-					COALESCE((SELECT sum(m.net) FROM money AS m WHERE m.creator_id = l.creator_id AND m.currency = l.currency), 0) AS net
-				FROM entries AS l
-				GROUP BY l.creator_id, l.currency
+				SELECT v.creator_id, v.currency, sum(v.net) AS net,
+					COALESCE((SELECT sum(m.net) FROM money AS m WHERE m.creator_id = v.creator_id AND m.currency = v.currency), 0) AS conversions
+				FROM (
+					-- what is not excluded of what was booked, less the same part of what was taken back
+					SELECT p.creator_id, p.currency, p.gross - CASE
+							WHEN p.taken_back <= 0 OR p.gross = p.booked THEN p.taken_back
+							WHEN p.taken_back >= p.booked THEN p.taken_back - (p.booked - p.gross)
+							ELSE round(p.taken_back * p.gross / p.booked) END AS net
+					FROM (
+						SELECT l.creator_id, l.currency, COALESCE(sum(l.amount) FILTER (WHERE l.kind IN ('order', 'revision', 'merged')), 0) AS booked,
+							CASE WHEN c.settings ? 'revenue_excludes' THEN greatest(0, COALESCE(sum(l.amount) FILTER (WHERE l.kind IN ('order', 'revision', 'merged')), 0)
+								- COALESCE(sum(l.tax) FILTER (WHERE c.settings -> 'revenue_excludes' ? 'tax'), 0)
+								- COALESCE(sum(l.shipping) FILTER (WHERE c.settings -> 'revenue_excludes' ? 'shipping'), 0)
+								- COALESCE(sum(l.fee) FILTER (WHERE c.settings -> 'revenue_excludes' ? 'fee'), 0))
+								ELSE COALESCE(sum(l.amount) FILTER (WHERE l.kind IN ('order', 'revision', 'merged')), 0) END AS gross,
+							COALESCE(-sum(l.amount) FILTER (WHERE l.kind IN ('refund', 'dispute', 'dispute_won')), 0) AS taken_back
+						FROM entries AS l
+						LEFT JOIN biolink.creator AS c ON c.creator_id = l.creator_id
+						GROUP BY l.creator_id, l.sale, l.currency, l.is_test, c.settings
+					) AS p
+				) AS v
+				GROUP BY v.creator_id, v.currency
 			) AS t
-			WHERE t.ledger <> t.net
+			WHERE t.net <> t.conversions
 		UNION ALL
-		SELECT 'exactly_once', 'sale whose amount is not that of its latest revision', jsonb_build_object('creator_id', k.creator_id, 'order_id', e.order_id)
+		SELECT 'exactly_once', 'sale whose amount is not that of its latest revision', jsonb_build_object('creator_id', k.creator_id, 'order_id', r.order_id)
 			FROM biolink.event_key AS k
-			JOIN events AS e ON e.creator_id = k.creator_id AND e.event_id = k.event_id AND e.kind = 'order' AND NOT e.merged AND COALESCE(e.payment, 'paid') = 'paid'
+			JOIN events AS e ON e.creator_id = k.creator_id AND e.event_id = k.event_id AND e.kind = 'order' AND COALESCE(e.payment, 'paid') = 'paid'
+			JOIN refs AS r ON r.creator_id = e.creator_id AND r.ref = e.order_id
 			WHERE k.revision > 0 AND k.source <> 'biolink:revision' AND (only_creator IS NULL OR k.creator_id = only_creator)
-				AND (SELECT sum(l.amount) FROM entries AS l WHERE l.creator_id = k.creator_id AND l.order_id = e.order_id AND l.kind IN ('order', 'revision'))
-					IS DISTINCT FROM (SELECT v.amount FROM biolink.event AS v
-						WHERE v.creator_id = k.creator_id AND v.order_id = e.order_id AND v.kind = 'order' AND NOT v.merged AND COALESCE(v.payment, 'paid') = 'paid'
-						ORDER BY v.received_at DESC LIMIT 1)
+				AND (SELECT sum(l.amount) FROM entries AS l WHERE l.creator_id = k.creator_id AND l.sale = r.order_id AND l.kind IN ('order', 'revision', 'merged'))
+					<> ALL (SELECT v.amount FROM refs AS n
+						JOIN biolink.event AS v ON v.creator_id = n.creator_id AND v.order_id = n.ref AND v.kind = 'order' AND COALESCE(v.payment, 'paid') = 'paid'
+						WHERE n.creator_id = k.creator_id AND n.order_id = r.order_id
+							-- which one was the latest of a sale that others turned out to be is not on record
+							AND (NOT v.merged OR EXISTS (SELECT FROM entries AS o WHERE o.creator_id = n.creator_id AND o.sale = n.order_id AND o.kind = 'merged'))
+						ORDER BY v.received_at DESC
+						LIMIT CASE WHEN EXISTS (SELECT FROM entries AS o WHERE o.creator_id = k.creator_id AND o.sale = r.order_id AND o.kind = 'merged') THEN NULL ELSE 1 END)
 				-- a revision of before may have been the latest
-				AND NOT EXISTS (SELECT FROM entries AS l WHERE l.creator_id = k.creator_id AND l.order_id = e.order_id AND l.kind IN ('order', 'revision')
+				AND NOT EXISTS (SELECT FROM entries AS l WHERE l.creator_id = k.creator_id AND l.sale = r.order_id AND l.kind IN ('order', 'revision', 'merged')
 					AND biolink.uuid_v7_time(l.event_id) < horizon AND NOT EXISTS (SELECT FROM events AS g WHERE g.creator_id = l.creator_id AND g.event_id = l.event_id))
 		UNION ALL
 		SELECT 'causality', 'touch after its conversion', jsonb_build_object('creator_id', p.creator_id, 'conversion_id', p.conversion_id, 'position', p.position)
@@ -100,7 +145,8 @@ BEGIN
 		SELECT 'nothing_lost', 'paid order without a ledger row or a sale it is merged into', jsonb_build_object('creator_id', e.creator_id, 'event_id', e.event_id)
 			FROM events AS e
 			WHERE e.kind = 'order' AND COALESCE(e.payment, 'paid') = 'paid'
-				AND NOT EXISTS (SELECT FROM biolink.order_ref AS r WHERE r.creator_id = e.creator_id AND r.ref = e.order_id)
+				AND NOT EXISTS (SELECT FROM refs AS r JOIN refs AS s ON s.creator_id = r.creator_id AND s.ref = r.order_id AND s.event_id IS NOT NULL
+					WHERE r.creator_id = e.creator_id AND r.ref = e.order_id)
 		UNION ALL
 		SELECT 'nothing_lost', 'refund or dispute without a ledger row', jsonb_build_object('creator_id', e.creator_id, 'event_id', e.event_id)
 			FROM events AS e
@@ -108,8 +154,8 @@ BEGIN
 				AND NOT EXISTS (SELECT FROM entries AS l WHERE l.creator_id = e.creator_id AND l.event_id = e.event_id)
 		UNION ALL
 		SELECT 'nothing_lost', 'sale that is neither a conversion nor queued', jsonb_build_object('creator_id', r.creator_id, 'order_id', r.order_id)
-			FROM biolink.order_ref AS r
-			WHERE (only_creator IS NULL OR r.creator_id = only_creator)
+			FROM refs AS r
+			WHERE r.event_id IS NOT NULL
 				AND NOT EXISTS (SELECT FROM biolink.conversion AS c WHERE c.creator_id = r.creator_id AND c.conversion_id = r.event_id)
 				AND NOT EXISTS (SELECT FROM biolink.attribution_queue AS q WHERE q.creator_id = r.creator_id AND q.conversion_id = r.event_id)
 		UNION ALL

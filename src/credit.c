@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(credit);
+PG_FUNCTION_INFO_V1(sale_refunds);
 
 #define DEFAULT_HALF_LIFE	(INT64CONST(7) * USECS_PER_DAY)
 
@@ -142,4 +143,11 @@ credit(PG_FUNCTION_ARGS)
 	for (int i = 0; i < ntouches; i++)
 		result[i] = Int64GetDatum(shares[i]);
 	PG_RETURN_ARRAYTYPE_P(construct_array(result, ntouches, INT8OID, 8, true, TYPALIGN_DOUBLE));
+}
+
+/* sale_refunds works out what refunds take from a sale's revenue, where that is less than what was paid. */
+Datum
+sale_refunds(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(credit_refunds(PG_GETARG_INT64(0), PG_GETARG_INT64(1), PG_GETARG_INT64(2)));
 }

@@ -190,3 +190,14 @@ credit_split(CreditModel model, CreditTouch *touches, int ntouches,
 		shares[touches[i].index] = amount < 0 ? (int64_t) -touches[i].share : (int64_t) touches[i].share;
 	return true;
 }
+
+/* credit_refunds: see credit_core.h. */
+int64_t
+credit_refunds(int64_t booked, int64_t gross, int64_t taken_back)
+{
+	if (taken_back <= 0 || gross >= booked)
+		return taken_back;
+	if (taken_back >= booked)
+		return gross + (taken_back - booked);
+	return (int64_t) (((__int128) 2 * taken_back * gross + booked) / ((__int128) 2 * booked));
+}

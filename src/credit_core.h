@@ -54,4 +54,10 @@ extern bool credit_split(CreditModel model, CreditTouch *touches, int ntouches,
 						 int64_t converted_at, int64_t amount, double half_life,
 						 int64_t *shares);
 
+/*
+ * What refunds take from a sale's revenue of gross out of booked: the same part
+ * as of what was paid, rounded half up, and what goes beyond it in full.
+ */
+extern int64_t credit_refunds(int64_t booked, int64_t gross, int64_t taken_back);
+
 #endif							/* BIOLINK_CREDIT_CORE_H */

@@ -66,19 +66,20 @@ static bool callbacks_registered = false;
 	"creator_id, event_id, occurred_at, received_at, visitor, day_visitor, visit_id, click_id," \
 	" link_id, campaign_id, offer_id, post_id, agent_id, referrer_id, amount, is_bot, is_test, merged, measurement_denied," \
 	" kind, source, bot_reason, evidence, token_reason, channel, channel_evidence, medium, platform, device, os, browser, app," \
-	" country, region, city, language, referrer_host, order_id, order_type, payment, goal, currency, utm, context, flags"
+	" country, region, city, language, referrer_host, order_id, order_type, payment, goal, currency, utm, context, flags," \
+	" tax, shipping, fee, subscription_id, codes, items"
 
 static SavedPlan event_plan = SAVED_PLAN(
 	"INSERT INTO biolink.event (" EVENT_COLUMN_NAMES ")"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,"
-	" $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45)",
-	"luzzhhuulllllllooootttttttttttttttttttttttjjT");
+	" $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, $48, $49, $50, $51)",
+	"luzzhhuulllllllooootttttttttttttttttttttttjjTllltTj");
 
 static SavedPlan events_plan = SAVED_PLAN(
 	"INSERT INTO biolink.event (" EVENT_COLUMN_NAMES ")"
 	" SELECT " EVENT_COLUMN_NAMES " FROM pg_catalog.unnest($1)",
 	"E");
-#define EVENT_COLUMNS	45
+#define EVENT_COLUMNS	51
 
 static SavedPlan text_known_plan = SAVED_PLAN(
 	"SELECT 1 FROM biolink.repeated_text AS t"
@@ -90,18 +91,22 @@ static SavedPlan text_plan = SAVED_PLAN(
 	" ON CONFLICT DO NOTHING",
 	"llut");
 
+#define LEDGER_COLUMN_NAMES \
+	"creator_id, entry_id, event_id, order_id, kind, amount, tax, shipping, fee, currency, occurred_at, received_at, is_test"
+#define LEDGER_COLUMNS	13
+
 static SavedPlan ledger_plan = SAVED_PLAN(
-	"INSERT INTO biolink.ledger (creator_id, entry_id, event_id, order_id, kind, amount, currency, occurred_at, received_at, is_test)"
-	" VALUES ($1, $2, $2, $3, $4, $5, $6, $7, $8, $9)",
-	"luttltzzo");
+	"INSERT INTO biolink.ledger (" LEDGER_COLUMN_NAMES ")"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+	"luuttlllltzzo");
 
 static SavedPlan ledgers_plan = SAVED_PLAN(
-	"INSERT INTO biolink.ledger (creator_id, entry_id, event_id, order_id, kind, amount, currency, occurred_at, received_at, is_test)"
-	" SELECT u.creator_id, u.event_id, u.event_id, u.order_id, u.kind, u.amount, u.currency, u.occurred_at, u.received_at, u.is_test"
+	"INSERT INTO biolink.ledger (" LEDGER_COLUMN_NAMES ")"
+	" SELECT " LEDGER_COLUMN_NAMES
 	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),"
-	" pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9))"
-	" AS u (creator_id, event_id, order_id, kind, amount, currency, occurred_at, received_at, is_test)",
-	"LUTTLTZZO");
+	" pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10),"
+	" pg_catalog.unnest($11), pg_catalog.unnest($12), pg_catalog.unnest($13)) AS u (" LEDGER_COLUMN_NAMES ")",
+	"LUUTTLLLLTZZO");
 
 static SavedPlan queue_plan = SAVED_PLAN(
 	"INSERT INTO biolink.attribution_queue (creator_id, conversion_id, reason) VALUES ($1, $2, $3)",
@@ -112,6 +117,13 @@ static SavedPlan queues_plan = SAVED_PLAN(
 	" SELECT u.creator_id, u.conversion_id, u.reason"
 	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS u (creator_id, conversion_id, reason)",
 	"LUT");
+
+static SavedPlan order_refs_plan = SAVED_PLAN(
+	"INSERT INTO biolink.order_ref (creator_id, ref, order_id, event_id, received_at)"
+	" SELECT u.creator_id, u.ref, u.order_id, u.event_id, u.received_at"
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5))"
+	" AS u (creator_id, ref, order_id, event_id, received_at)" ORDER_REF_CONFLICT,
+	"LTTUZ");
 
 static SavedPlan key_plan = SAVED_PLAN(
 	"INSERT INTO biolink.event_key (creator_id, source, key, event_id, kind, revision, digest, received_at)"
@@ -158,6 +170,12 @@ static SavedPlan key_history_plan = SAVED_PLAN(
 	" k.event_id, k.kind, k.revision, k.digest, k.received_at FROM biolink.event_key AS k"
 	" WHERE k.creator_id OPERATOR(pg_catalog.=) $1 AND k.source OPERATOR(pg_catalog.=) $2 AND k.key OPERATOR(pg_catalog.=) $3",
 	"ltt");
+
+/* A lower revision that comes after a higher one. */
+static SavedPlan key_lower_plan = SAVED_PLAN(
+	"INSERT INTO biolink.event_key (creator_id, source, key, event_id, kind, revision, digest, received_at)"
+	" VALUES ($1, 'biolink:revision', pg_catalog.concat(pg_catalog.length($2), ':', $2, ':', $3, ':', $6), $4, $5, $6, $7, $8)",
+	"lttutlxz");
 
 static SavedPlan key_had_plan = SAVED_PLAN(
 	"SELECT k.event_id, k.digest FROM biolink.event_key AS k"
@@ -293,7 +311,10 @@ utc_text(TimestampTz at)
 static Datum
 flags_datum(uint32 flags)
 {
-	static const char *const names[] = {"skew_corrected", "clamped", "unknown_link", "unknown_offer"};
+	static const char *const names[] = {
+		"skew_corrected", "clamped", "unknown_link", "unknown_offer", "refs_differ", "parts_differ",
+		"malformed_refs", "malformed_items", "malformed_codes", "malformed_identifiers"
+	};
 	Datum		values[lengthof(names)];
 	int			n = 0;
 
@@ -383,7 +404,7 @@ event_values(const EventRow *row, Datum *values, bool *nulls)
 		Int64GetDatum(repeated_text_id(row->creator_id, row->user_agent, &row->event_id)));
 	PUT(row->referrer.len == 0,
 		Int64GetDatum(repeated_text_id(row->creator_id, row->referrer, &row->event_id)));
-	PUT(!row->has_amount, Int64GetDatum(row->amount));
+	PUT(!row->has_amount, Int64GetDatum(row->money.amount));
 	PUT(false, BoolGetDatum(row->is_bot));
 	PUT(false, BoolGetDatum(row->is_test));
 	PUT(false, BoolGetDatum(row->merged));
@@ -414,6 +435,11 @@ event_values(const EventRow *row, Datum *values, bool *nulls)
 	PUT(row->utm == NULL, JsonbPGetDatum(row->utm));
 	PUT(row->context == NULL, JsonbPGetDatum(row->context));
 	PUT(row->flags == 0, flags_datum(row->flags));
+	for (int part = 0; part < NUM_MONEY_PARTS; part++)
+		PUT(!row->money.has_part[part], Int64GetDatum(row->money.part[part]));
+	PUT_TEXT(row->subscription_id);
+	PUT(row->ncodes == 0, PointerGetDatum(construct_array(row->codes, row->ncodes, TEXTOID, -1, false, TYPALIGN_INT)));
+	PUT(row->items == NULL, JsonbPGetDatum(row->items));
 	Assert(n == EVENT_COLUMNS);
 
 #undef PUT
@@ -426,11 +452,14 @@ event_values(const EventRow *row, Datum *values, bool *nulls)
  * Rows that are written together
  */
 
-/* Values of one column, as many as there are rows. */
+/* Rows of a table, column by column. */
 typedef struct SinkColumns
 {
 	int			nrows;
-	Datum	   *columns[9];
+	int			capacity;
+	int			ncolumns;
+	Datum	   *values[LEDGER_COLUMNS];
+	bool	   *nulls[LEDGER_COLUMNS];
 } SinkColumns;
 
 struct EventSink
@@ -444,7 +473,9 @@ struct EventSink
 	AttrNumber	places[EVENT_COLUMNS];	/* of event_values()' columns in the row */
 	SinkColumns ledger;
 	SinkColumns queue;
-	HTAB	   *orders;			/* hashes of the order ids among them */
+	SinkColumns refs;
+	HTAB	   *known_refs;		/* hashes of references that name something already */
+	HTAB	   *orders;			/* hashes of the order ids among them, and by which their sales go */
 };
 
 /* sink_places finds the columns of EVENT_COLUMN_NAMES in biolink.event. */
@@ -485,6 +516,19 @@ sink_orders(MemoryContext context)
 	return hash_create("biolink orders in a sink", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
+/* columns_make makes room for rows of so many columns. */
+static void
+columns_make(SinkColumns *columns, int ncolumns, int capacity)
+{
+	columns->capacity = capacity;
+	columns->ncolumns = ncolumns;
+	for (int i = 0; i < ncolumns; i++)
+	{
+		columns->values[i] = palloc(capacity * sizeof(Datum));
+		columns->nulls[i] = palloc(capacity * sizeof(bool));
+	}
+}
+
 /* event_sink_make makes a sink for up to so many events at a time. */
 EventSink *
 event_sink_make(MemoryContext context, int capacity)
@@ -498,10 +542,10 @@ event_sink_make(MemoryContext context, int capacity)
 	sink->events = palloc(capacity * sizeof(Datum));
 	sink->event_shape = lookup_rowtype_tupdesc_copy(get_element_type(house()->event_rows), -1);
 	sink_places(sink);
-	for (int i = 0; i < 9; i++)
-		sink->ledger.columns[i] = palloc(capacity * sizeof(Datum));
-	for (int i = 0; i < 3; i++)
-		sink->queue.columns[i] = palloc(capacity * sizeof(Datum));
+	columns_make(&sink->ledger, LEDGER_COLUMNS, capacity);
+	columns_make(&sink->queue, 3, capacity);
+	columns_make(&sink->refs, 5, capacity);
+	sink->known_refs = sink_orders(context);
 	sink->orders = sink_orders(sink->context);
 	MemoryContextSwitchTo(old);
 	return sink;
@@ -523,12 +567,48 @@ event_sink_holds(const EventSink *sink, Slice order_id)
 	return hash_search(sink->orders, &hash, HASH_FIND, NULL) != NULL;
 }
 
+/* event_sink_note has event_sink_holds() say so of an order. */
+void
+event_sink_note(EventSink *sink, Slice order_id)
+{
+	uint64		hash = order_hash(order_id);
+
+	hash_search(sink->orders, &hash, HASH_ENTER, NULL);
+}
+
+/* ref_hash identifies a reference within a sink. */
+static uint64
+ref_hash(Datum ref)
+{
+	text	   *value = DatumGetTextPP(ref);
+
+	return order_hash((Slice) {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)});
+}
+
+/* event_sink_know notes that a reference names something: what is not noted names nothing. */
+void
+event_sink_know(EventSink *sink, Datum ref)
+{
+	uint64		hash = ref_hash(ref);
+
+	hash_search(sink->known_refs, &hash, HASH_ENTER, NULL);
+}
+
+/* event_sink_knows says whether a reference may name something. */
+bool
+event_sink_knows(const EventSink *sink, Datum ref)
+{
+	uint64		hash = ref_hash(ref);
+
+	return hash_search(sink->known_refs, &hash, HASH_FIND, NULL) != NULL;
+}
+
 /* event_sink_empty throws away what waits. */
 void
 event_sink_empty(EventSink *sink)
 {
 	MemoryContextReset(sink->context);
-	sink->nevents = sink->ledger.nrows = sink->queue.nrows = 0;
+	sink->nevents = sink->ledger.nrows = sink->queue.nrows = sink->refs.nrows = 0;
 	sink->orders = sink_orders(sink->context);
 }
 
@@ -544,12 +624,38 @@ array_of(Datum *values, int n, Oid type, int length, bool by_value, char align)
 #define TEXT_ARRAY(values, n)	array_of(values, n, TEXTOID, -1, false, TYPALIGN_INT)
 #define BYTEA_ARRAY(values, n)	array_of(values, n, BYTEAOID, -1, false, TYPALIGN_INT)
 #define UUID_ARRAY(values, n)	array_of(values, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)
-#define BOOL_ARRAY(values, n)	array_of(values, n, BOOLOID, 1, true, TYPALIGN_CHAR)
+
+/* columns_write runs a plan whose parameters are arrays of the columns; types has the types of their elements. */
+static void
+columns_write(SavedPlan *plan, const SinkColumns *columns, const Oid *types)
+{
+	Datum		arrays[LEDGER_COLUMNS];
+
+	if (columns->nrows == 0)
+		return;
+	for (int i = 0; i < columns->ncolumns; i++)
+	{
+		int16		length;
+		bool		by_value;
+		char		align;
+		int			lower_bound = 1;
+
+		get_typlenbyvalalign(types[i], &length, &by_value, &align);
+		arrays[i] = PointerGetDatum(construct_md_array(columns->values[i], columns->nulls[i], 1, unconstify(int *, &columns->nrows),
+													   &lower_bound, types[i], length, by_value, align));
+	}
+	plan_execute(plan, arrays, NULL);
+}
 
 /* event_sink_flush writes what waits. */
 void
 event_sink_flush(EventSink *sink)
 {
+	static const Oid ledger_types[LEDGER_COLUMNS] = {
+		INT8OID, UUIDOID, UUIDOID, TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID
+	};
+	static const Oid queue_types[] = {INT8OID, UUIDOID, TEXTOID};
+	static const Oid ref_types[] = {INT8OID, TEXTOID, TEXTOID, UUIDOID, TIMESTAMPTZOID};
 	MemoryContext old = MemoryContextSwitchTo(sink->context);
 
 	if (sink->nevents > 0)
@@ -558,36 +664,32 @@ event_sink_flush(EventSink *sink)
 
 		plan_execute(&events_plan, &rows, NULL);
 	}
-	if (sink->ledger.nrows > 0)
-	{
-		Datum	  **c = sink->ledger.columns;
-		int			n = sink->ledger.nrows;
-		Datum		arrays[9] = {
-			INT8_ARRAY(c[0], n), UUID_ARRAY(c[1], n), TEXT_ARRAY(c[2], n), TEXT_ARRAY(c[3], n), INT8_ARRAY(c[4], n),
-			TEXT_ARRAY(c[5], n), TIME_ARRAY(c[6], n), TIME_ARRAY(c[7], n), BOOL_ARRAY(c[8], n)
-		};
-
-		plan_execute(&ledgers_plan, arrays, NULL);
-	}
-	if (sink->queue.nrows > 0)
-	{
-		Datum	  **c = sink->queue.columns;
-		int			n = sink->queue.nrows;
-		Datum		arrays[3] = {INT8_ARRAY(c[0], n), UUID_ARRAY(c[1], n), TEXT_ARRAY(c[2], n)};
-
-		plan_execute(&queues_plan, arrays, NULL);
-	}
+	columns_write(&ledgers_plan, &sink->ledger, ledger_types);
+	columns_write(&queues_plan, &sink->queue, queue_types);
+	columns_write(&order_refs_plan, &sink->refs, ref_types);
 	MemoryContextSwitchTo(old);
 	event_sink_empty(sink);
 }
 
 /* sink_row keeps the values of a row in a table's columns. */
 static void
-sink_row(EventSink *sink, SinkColumns *columns, const Datum *values, int n)
+sink_row(SinkColumns *columns, const Datum *values, const char *nulls)
 {
-	Assert(columns->nrows < sink->capacity);
-	for (int i = 0; i < n; i++)
-		columns->columns[i][columns->nrows] = values[i];
+	if (columns->nrows == columns->capacity)
+	{
+		/* one event may have several rows */
+		columns->capacity *= 2;
+		for (int i = 0; i < columns->ncolumns; i++)
+		{
+			columns->values[i] = repalloc(columns->values[i], columns->capacity * sizeof(Datum));
+			columns->nulls[i] = repalloc(columns->nulls[i], columns->capacity * sizeof(bool));
+		}
+	}
+	for (int i = 0; i < columns->ncolumns; i++)
+	{
+		columns->values[i][columns->nrows] = values[i];
+		columns->nulls[i][columns->nrows] = nulls != NULL && nulls[i] == 'n';
+	}
 	columns->nrows++;
 }
 
@@ -622,39 +724,70 @@ event_insert(EventRow *row, EventSink *sink)
 		}
 		sink->events[sink->nevents++] = HeapTupleGetDatum(heap_form_tuple(sink->event_shape, columns, absent));
 		if (row->order_id.len > 0)
-		{
-			uint64		hash = order_hash(row->order_id);
-
-			hash_search(sink->orders, &hash, HASH_ENTER, NULL);
-		}
+			event_sink_note(sink, row->order_id);
 		MemoryContextSwitchTo(old);
 	}
 	worker_wake_at_commit();
 }
 
-/* ledger_insert books money of an event. */
+/* ledger_insert books money. */
 void
-ledger_insert(const EventRow *row, const char *kind, int64 amount, EventSink *sink)
+ledger_insert(const LedgerEntry *entry, EventSink *sink)
 {
 	MemoryContext old = sink != NULL ? MemoryContextSwitchTo(sink->context) : CurrentMemoryContext;
-	pg_uuid_t  *event_id = palloc(sizeof(pg_uuid_t));
-	Datum		values[9] = {
-		Int64GetDatum(row->creator_id),
-		UUIDPGetDatum(event_id),
-		slice_datum(row->order_id),
-		CStringGetTextDatum(kind),
-		Int64GetDatum(amount),
-		slice_datum(row->currency),
-		TimestampTzGetDatum(row->occurred_at),
-		TimestampTzGetDatum(row->received_at),
-		BoolGetDatum(row->is_test)
+	pg_uuid_t  *ids = palloc(2 * sizeof(pg_uuid_t));
+	const Money *money = &entry->money;
+	char		nulls[LEDGER_COLUMNS];
+	Datum		values[LEDGER_COLUMNS] = {
+		Int64GetDatum(entry->creator_id),
+		UUIDPGetDatum(&ids[0]),
+		UUIDPGetDatum(&ids[1]),
+		slice_datum(entry->order_id),
+		CStringGetTextDatum(entry->kind),
+		Int64GetDatum(money->amount),
+		Int64GetDatum(money->part[PART_TAX]),
+		Int64GetDatum(money->part[PART_SHIPPING]),
+		Int64GetDatum(money->part[PART_FEE]),
+		slice_datum(entry->currency),
+		TimestampTzGetDatum(entry->occurred_at),
+		TimestampTzGetDatum(entry->received_at),
+		BoolGetDatum(entry->is_test)
 	};
 
-	*event_id = row->event_id;
+	ids[0] = entry->entry_id;
+	ids[1] = entry->event_id;
+	memset(nulls, ' ', sizeof(nulls));
+	for (int part = 0; part < NUM_MONEY_PARTS; part++)
+		nulls[6 + part] = money->has_part[part] ? ' ' : 'n';
 	if (sink == NULL)
-		plan_execute(&ledger_plan, values, NULL);
+		plan_execute(&ledger_plan, values, nulls);
 	else
-		sink_row(sink, &sink->ledger, values, 9);
+	{
+		sink_row(&sink->ledger, values, nulls);
+		event_sink_note(sink, entry->order_id);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* order_ref_insert has a reference that is new name a sale, once the sink is flushed. */
+void
+order_ref_insert(const EventRow *row, Datum ref, const char *order_id, bool is_sale, EventSink *sink)
+{
+	MemoryContext old = MemoryContextSwitchTo(sink->context);
+	text	   *value = DatumGetTextPP(ref);
+	Slice		name = {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
+	bool		books = is_sale && slice_is(name, order_id);
+	pg_uuid_t  *event_id = palloc(sizeof(pg_uuid_t));
+	Datum		values[5] = {
+		Int64GetDatum(row->creator_id), slice_datum(name), CStringGetTextDatum(order_id),
+		UUIDPGetDatum(event_id), TimestampTzGetDatum(row->received_at)
+	};
+	char		nulls[5] = {' ', ' ', ' ', books ? ' ' : 'n', ' '};
+
+	*event_id = row->event_id;
+	sink_row(&sink->refs, values, nulls);
+	event_sink_note(sink, name);
+	event_sink_know(sink, ref);
 	MemoryContextSwitchTo(old);
 }
 
@@ -674,7 +807,7 @@ queue_insert(int64 creator_id, const pg_uuid_t *conversion_id, const char *reaso
 	if (sink == NULL)
 		plan_execute(&queue_plan, values, NULL);
 	else
-		sink_row(sink, &sink->queue, values, 3);
+		sink_row(&sink->queue, values, NULL);
 	MemoryContextSwitchTo(old);
 }
 
@@ -940,18 +1073,31 @@ event_key_revise(int64 creator_id, Slice source, const char *stored_key,
 	plan_execute(&key_revise_plan, values, NULL);
 }
 
-/* event_key_had tells whether a lower revision was sent with this content before, and what it made. */
+/* event_key_note_lower remembers a lower revision that comes after a higher one, so that it is known when it is sent again. */
+void
+event_key_note_lower(int64 creator_id, Slice source, const char *stored_key,
+					 const pg_uuid_t *event_id, Slice kind, int64 revision,
+					 const EventDigest *digest, TimestampTz received_at)
+{
+	Datum		values[8] = {
+		Int64GetDatum(creator_id), slice_datum(source), CStringGetTextDatum(stored_key), UUIDPGetDatum(event_id),
+		slice_datum(kind), Int64GetDatum(revision), digest_datum(digest), TimestampTzGetDatum(received_at)
+	};
+
+	plan_execute(&key_lower_plan, values, NULL);
+}
+
+/* event_key_had tells whether a lower revision was sent before, what it made, and whether it had this content. */
 bool
 event_key_had(int64 creator_id, Slice source, const char *stored_key,
 			  int64 revision, const EventDigest *digest, Slice content,
-			  pg_uuid_t *event_id)
+			  pg_uuid_t *event_id, bool *same_content)
 {
 	Datum		values[4] = {
 		Int64GetDatum(creator_id), slice_datum(source), CStringGetTextDatum(stored_key),
 		Int64GetDatum(revision)
 	};
 	bool		isnull;
-
 	HeapTuple	tuple;
 	TupleDesc	descriptor;
 
@@ -960,7 +1106,8 @@ event_key_had(int64 creator_id, Slice source, const char *stored_key,
 	tuple = SPI_tuptable->vals[0];
 	descriptor = SPI_tuptable->tupdesc;
 	*event_id = *DatumGetUUIDP(SPI_getbinval(tuple, descriptor, 1, &isnull));
-	return digest_matches(creator_id, SPI_getbinval(tuple, descriptor, 2, &isnull), digest, content);
+	*same_content = digest_matches(creator_id, SPI_getbinval(tuple, descriptor, 2, &isnull), digest, content);
+	return true;
 }
 
 /*

@@ -260,28 +260,81 @@ json_measurement_denied(JsonObject *object)
 		  memcmp(found->val.string.val, "granted", 7) == 0);
 }
 
-/* json_id_if reads an id; false, with 0, when the value is there and no id. */
+/* json_whole_if reads a whole number in a range; false, with 0, when the value is there and none. */
 bool
-json_id_if(JsonObject *object, const char *key, int64 *value)
+json_whole_if(JsonObject *object, const char *key, int64 least, int64 most, bool *given, int64 *value)
 {
 	JsonbValue	buffer;
 	JsonbValue *found = find_value(object, key, &buffer);
 	char	   *text;
+	char	   *end;
 
 	*value = 0;
+	*given = false;
 	if (found == NULL)
 		return true;
 	if (found->type != jbvNumeric)
 		return false;
 	text = DatumGetCString(DirectFunctionCall1(numeric_out,
 											   NumericGetDatum(found->val.numeric)));
-	if (strlen(text) > 15 || strspn(text, "0123456789") != strlen(text))
-		return false;
-	*value = strtoi64(text, NULL, 10);
-	if (*value >= 1 && *value <= MAX_OBJECT_ID)
+	errno = 0;
+	*value = strtoi64(text, &end, 10);
+	*given = *end == '\0' && errno == 0 && *value >= least && *value <= most;
+	if (!*given)
+		*value = 0;
+	return *given;
+}
+
+/* json_id_if reads an id; false, with 0, when the value is there and no id. */
+bool
+json_id_if(JsonObject *object, const char *key, int64 *value)
+{
+	bool		given;
+
+	return json_whole_if(object, key, 1, MAX_OBJECT_ID, &given, value);
+}
+
+/* json_array_if finds an array, NULL when absent; false when the value is there and no array. */
+bool
+json_array_if(JsonObject *object, const char *key, JsonbContainer **array)
+{
+	JsonbValue	buffer;
+	JsonbValue *found = find_value(object, key, &buffer);
+
+	*array = NULL;
+	if (found == NULL)
 		return true;
-	*value = 0;
-	return false;
+	if (found->type != jbvBinary || !JsonContainerIsArray(found->val.binary.data))
+		return false;
+	*array = found->val.binary.data;
+	return true;
+}
+
+/* json_texts_if reads an array of texts, none of them empty; false, with none, when the value is there and no such array. */
+bool
+json_texts_if(JsonObject *object, const char *key, int max_texts, size_t max_bytes, Slice **texts, int *ntexts)
+{
+	JsonbContainer *array;
+	int			n;
+
+	*texts = NULL;
+	*ntexts = 0;
+	if (!json_array_if(object, key, &array))
+		return false;
+	n = array == NULL ? 0 : (int) JsonContainerSize(array);
+	if (n > max_texts)
+		return false;
+	*texts = palloc(Max(n, 1) * sizeof(Slice));
+	for (int i = 0; i < n; i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(array, (uint32) i);
+
+		if (element->type != jbvString || element->val.string.len == 0 || (size_t) element->val.string.len > max_bytes)
+			return false;
+		(*texts)[i] = (Slice) {element->val.string.val, (size_t) element->val.string.len};
+	}
+	*ntexts = n;
+	return true;
 }
 
 /* mask_value masks a string value in place. */

@@ -8,12 +8,13 @@
  * Invariants:
  *	- A key, its event, its ledger row and the queue entry that makes the job
  *	  look at it commit together or not at all.
- *	- A sale is one order_ref: the first paid order event of an order_id books
- *	  the money, the same sale under another key adds evidence only, and other
- *	  money under it is parked.
+ *	- The first paid order event of a sale, by whichever of its references,
+ *	  books the money; the same sale under another key adds evidence only, and
+ *	  other money under it is parked.
  *	- What is parked does not keep its key: sent again, corrected, it is judged
  *	  anew.
- *	- A token, click id or visitor that does not hold never costs the event.
+ *	- A token, click id, visitor, reference, item, code or identifier that does
+ *	  not hold never costs the event.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,57 +23,43 @@
 #include "channel_core.h"
 #include "config_cache.h"
 #include "house.h"
-#include "seal.h"
+#include "sale.h"
 #include "token.h"
 #include "track.h"
 #include "tracking.h"
 
 #include "access/htup_details.h"
-#include "common/hashfn.h"
+#include "catalog/pg_collation.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 #define MAX_NAME_BYTES		200
 
-/* "bo": see job_lock.c for the class of jobs' locks */
-#define ORDER_LOCK_CLASS	0x626f
+/* of an event; more are a mistake of the sender's */
+#define MAX_REFS			50
+#define MAX_CODES			50
+#define MAX_ITEMS			1000
+#define MAX_QUANTITY		INT64CONST(1000000000)
 
 /* The greatest whole number that every JSON reader keeps exactly; sums of many stay within int8. */
 #define MAX_AMOUNT			((INT64CONST(1) << 53) - 1)
 
 PG_FUNCTION_INFO_V1(track);
 PG_FUNCTION_INFO_V1(park_event);
-PG_FUNCTION_INFO_V1(parked_text);
 
 /* Keys of an event that have a meaning of their own; others go to context. */
 static const char *const event_keys[] = {
 	"kind", "source", "key", "occurred_at", "sent_at", "revision", "token",
-	"click_id", "visitor", "url", "identifiers", "consent", "order_id", "order_type",
-	"payment", "amount", "currency", "offer_id", "link_id",
+	"click_id", "visitor", "url", "identifiers", "codes", "consent", "order_id", "order_refs", "order_type",
+	"subscription_id", "payment", "amount", "tax", "shipping", "fee", "currency", "items", "offer_id", "link_id",
 	"goal", "test", "context", "ip"
 };
 
-static SavedPlan order_ref_plan = SAVED_PLAN(
-	"INSERT INTO biolink.order_ref (creator_id, ref, order_id, event_id, received_at)"
-	" VALUES ($1, $2, $2, $3, $4) ON CONFLICT DO NOTHING",
-	"ltuz");
-
-static SavedPlan sale_plan = SAVED_PLAN(
-	"SELECT r.event_id, l.currency, l.is_test,"
-	" (SELECT pg_catalog.sum(m.amount)::pg_catalog.int8 FROM biolink.ledger AS m"
-	"  WHERE m.creator_id OPERATOR(pg_catalog.=) $1 AND m.order_id OPERATOR(pg_catalog.=) $2"
-	"  AND m.kind OPERATOR(pg_catalog.=) ANY ('{order,revision}'::pg_catalog.text[]))"
-	" FROM biolink.order_ref AS r"
-	" JOIN biolink.ledger AS l ON l.creator_id OPERATOR(pg_catalog.=) r.creator_id AND l.event_id OPERATOR(pg_catalog.=) r.event_id"
-	" WHERE r.creator_id OPERATOR(pg_catalog.=) $1 AND r.ref OPERATOR(pg_catalog.=) $2",
-	"lt");
-
 static SavedPlan known_order_plan = SAVED_PLAN(
-	"SELECT e.merged, COALESCE(e.payment, 'paid') OPERATOR(pg_catalog.=) 'paid', e.order_id, e.currency FROM biolink.event AS e"
+	"SELECT COALESCE(e.payment, 'paid') OPERATOR(pg_catalog.=) 'paid', e.order_id FROM biolink.event AS e"
 	" WHERE e.creator_id OPERATOR(pg_catalog.=) $1 AND e.event_id OPERATOR(pg_catalog.=) $2"
 	" AND e.occurred_at OPERATOR(pg_catalog.>=) $3 AND e.occurred_at OPERATOR(pg_catalog.<) $4",
 	"luzz");
@@ -83,15 +70,6 @@ static SavedPlan named_plan = SAVED_PLAN(
 	" $3 IS NULL OR EXISTS (SELECT FROM biolink.offer AS o"
 	" WHERE o.creator_id OPERATOR(pg_catalog.=) $1 AND o.offer_id OPERATOR(pg_catalog.=) $3)",
 	"lll");
-
-/* The sale that an order_id stands for. */
-typedef struct KnownSale
-{
-	pg_uuid_t	conversion_id;
-	char	   *currency;
-	bool		is_test;
-	int64		amount;
-} KnownSale;
 
 /* text_datum makes a text Datum of a slice. */
 static Datum
@@ -202,12 +180,167 @@ read_context(TrackedEvent *event)
 		event->row.context = given != NULL ? given : unknown;
 }
 
+/* push_key begins a member of a JSON object that is being made. */
+static void
+push_key(JsonbParseState **state, const char *key)
+{
+	JsonbValue	name = {.type = jbvString};
+
+	name.val.string.val = unconstify(char *, key);
+	name.val.string.len = (int) strlen(key);
+	pushJsonbValue(state, WJB_KEY, &name);
+}
+
+/* push_whole adds a member that is a whole number. */
+static void
+push_whole(JsonbParseState **state, const char *key, int64 value)
+{
+	JsonbValue	number = {.type = jbvNumeric};
+
+	push_key(state, key);
+	number.val.numeric = int64_to_numeric(value);
+	pushJsonbValue(state, WJB_VALUE, &number);
+}
+
+/* push_item adds an item to the array that is being made; false if it is none. */
+static bool
+push_item(JsonbParseState **state, JsonbValue *element)
+{
+	JsonObject	item = {.what = "item"};
+	int64		offer_id;
+	Slice		sku;
+	bool		has_quantity;
+	bool		has_amount;
+	int64		quantity;
+	int64		amount;
+
+	if (element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
+		return false;
+	item.container = element->val.binary.data;
+	if (!json_id_if(&item, "offer_id", &offer_id) ||
+		!json_text_if(&item, "sku", &sku) || sku.len > MAX_NAME_BYTES ||
+		!json_whole_if(&item, "quantity", 0, MAX_QUANTITY, &has_quantity, &quantity) ||
+		!json_whole_if(&item, "amount", -MAX_AMOUNT, MAX_AMOUNT, &has_amount, &amount) ||
+		(offer_id == 0 && sku.len == 0))
+		return false;
+	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+	if (offer_id != 0)
+		push_whole(state, "offer_id", offer_id);
+	if (sku.len > 0)
+	{
+		JsonbValue	value = {.type = jbvString};
+		size_t		len;
+
+		push_key(state, "sku");
+		value.val.string.val = text_masked(sku, &len);
+		value.val.string.len = (int) len;
+		pushJsonbValue(state, WJB_VALUE, &value);
+	}
+	if (has_quantity)
+		push_whole(state, "quantity", quantity);
+	if (has_amount)
+		push_whole(state, "amount", amount);
+	pushJsonbValue(state, WJB_END_OBJECT, NULL);
+	return true;
+}
+
+/* read_items reads what was bought; what is no item is left out and flagged. */
+static void
+read_items(TrackedEvent *event)
+{
+	JsonbContainer *array;
+	JsonbParseState *state = NULL;
+	int			n;
+	int			ngood = 0;
+
+	if (!json_array_if(&event->object, "items", &array))
+		event->row.flags |= FLAG_MALFORMED_ITEMS;
+	n = array == NULL ? 0 : (int) JsonContainerSize(array);
+	if (n == 0)
+		return;
+	if (n > MAX_ITEMS)
+	{
+		n = MAX_ITEMS;
+		event->row.flags |= FLAG_MALFORMED_ITEMS;
+	}
+	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < n; i++)
+	{
+		if (push_item(&state, getIthJsonbValueFromContainer(array, (uint32) i)))
+			ngood++;
+		else
+			event->row.flags |= FLAG_MALFORMED_ITEMS;
+	}
+	if (ngood > 0)
+		event->row.items = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL));
+}
+
+/* read_codes reads the discount codes that were used. */
+static void
+read_codes(TrackedEvent *event)
+{
+	EventRow   *row = &event->row;
+	Slice	   *codes;
+
+	if (!json_texts_if(&event->object, "codes", MAX_CODES, MAX_NAME_BYTES, &codes, &row->ncodes))
+		row->flags |= FLAG_MALFORMED_CODES;
+	row->codes = palloc(Max(row->ncodes, 1) * sizeof(Datum));
+	for (int i = 0; i < row->ncodes; i++)
+	{
+		size_t		len;
+		char	   *masked = text_masked(codes[i], &len);
+
+		row->codes[i] = text_datum((Slice) {masked, len});
+	}
+}
+
+/* is_sha256 tells whether a text is 64 hexadecimal digits. */
+static bool
+is_sha256(Slice text)
+{
+	for (size_t i = 0; i < text.len; i++)
+	{
+		if (!isxdigit((unsigned char) text.data[i]))
+			return false;
+	}
+	return text.len == 64;
+}
+
+/* identifiers_hold tells whether the identifiers of a person are what they have to be. */
+static bool
+identifiers_hold(JsonObject *object)
+{
+	JsonbContainer *array;
+
+	if (!json_array_if(object, "identifiers", &array))
+		return false;
+	for (uint32 i = 0; array != NULL && i < JsonContainerSize(array); i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
+		JsonObject	identifier = {.what = "identifier"};
+		Slice		kind;
+		Slice		value;
+		Slice		sha256;
+
+		if (element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
+			return false;
+		identifier.container = element->val.binary.data;
+		if (!json_text_if(&identifier, "kind", &kind) || kind.len == 0 ||
+			!json_text_if(&identifier, "value", &value) ||
+			!json_text_if(&identifier, "sha256", &sha256) ||
+			(value.len == 0 && !is_sha256(sha256)) || (sha256.len > 0 && !is_sha256(sha256)))
+			return false;
+	}
+	return true;
+}
+
 /* track_read reads and checks what does not depend on stored data. */
 void
 track_read(Jsonb *jsonb, int64 creator_id, TrackedEvent *event)
 {
 	static const char *const order_types[] = {"new", "repeat", "renewal"};
 	static const char *const payments[] = {"pending", "paid", "failed"};
+	static const char *const parts[NUM_MONEY_PARTS] = {"tax", "shipping", "fee"};
 	JsonObject *object = &event->object;
 	EventRow   *row = &event->row;
 	bool		is_order;
@@ -241,14 +374,22 @@ track_read(Jsonb *jsonb, int64 creator_id, TrackedEvent *event)
 	event->malformed |= !json_text_if(object, "click_id", &event->click_id);
 	event->malformed |= !json_text_if(object, "visitor", &event->visitor);
 	event->malformed |= !json_text_if(object, "url", &event->url);
-	json_present(object, "identifiers");
+	if (!identifiers_hold(object))
+		row->flags |= FLAG_MALFORMED_IDENTIFIERS;
+	if (!json_texts_if(object, "order_refs", MAX_REFS, MAX_NAME_BYTES, &event->order_refs, &event->norder_refs))
+		row->flags |= FLAG_MALFORMED_REFS;
+	read_codes(event);
+	read_items(event);
 	row->measurement_denied = json_measurement_denied(object);
 	json_text(object, "order_id", MAX_NAME_BYTES, &row->order_id);
+	json_text(object, "subscription_id", MAX_NAME_BYTES, &row->subscription_id);
 	json_text(object, "order_type", MAX_NAME_BYTES, &row->order_type);
 	one_of(row->order_type, "order_type", order_types, lengthof(order_types), "new, repeat, renewal");
 	json_text(object, "payment", MAX_NAME_BYTES, &row->payment);
 	one_of(row->payment, "payment", payments, lengthof(payments), "pending, paid, failed");
-	row->has_amount = json_int64(object, "amount", 0, MAX_AMOUNT, &row->amount);
+	row->has_amount = json_int64(object, "amount", 0, MAX_AMOUNT, &row->money.amount);
+	for (int part = 0; part < NUM_MONEY_PARTS; part++)
+		row->money.has_part[part] = json_int64(object, parts[part], 0, MAX_AMOUNT, &row->money.part[part]);
 	if (json_text(object, "currency", MAX_NAME_BYTES, &row->currency) && !valid_currency(row->currency))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -271,7 +412,7 @@ track_read(Jsonb *jsonb, int64 creator_id, TrackedEvent *event)
 			missing(event, "amount");
 		if (is_order && row->currency.len == 0)
 			missing(event, "currency");
-		if (is_adjustment && row->amount == 0)
+		if (is_adjustment && row->money.amount == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("key \"amount\" of the event must be positive"),
@@ -291,7 +432,7 @@ track_read(Jsonb *jsonb, int64 creator_id, TrackedEvent *event)
 		event->effect = EFFECT_ADJUSTMENT;
 	else if (is_order)
 		event->effect = slice_is(row->payment, "pending") || slice_is(row->payment, "failed") ?
-			EFFECT_RECORD : EFFECT_SALE;
+			EFFECT_UNPAID : EFFECT_SALE;
 	else if (row->order_id.len == 0 &&
 			 (row->goal.len > 0 || slice_is(row->kind, "lead") || slice_is(row->kind, "booking")))
 	{
@@ -417,34 +558,23 @@ look_up_named(EventRow *row)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* known_sale reads the sale that an order_id stands for; false when there is none. */
-static bool
-known_sale(const TrackedEvent *event, KnownSale *sale)
+/* book adds a row to the ledger under the event's own order_id. */
+static void
+book(const TrackedEvent *event, const char *kind, const Money *money)
 {
 	const EventRow *row = &event->row;
-	Datum		values[2] = {Int64GetDatum(row->creator_id), text_datum(row->order_id)};
-	HeapTuple	tuple;
-	TupleDesc	descriptor;
-	bool		isnull;
+	LedgerEntry entry = {0};
 
-	if (event->sink != NULL && event_sink_holds(event->sink, row->order_id))
-		event_sink_flush(event->sink);
-	if (plan_execute(&sale_plan, values, NULL) == 0)
-		return false;
-	tuple = SPI_tuptable->vals[0];
-	descriptor = SPI_tuptable->tupdesc;
-	sale->conversion_id = *DatumGetUUIDP(SPI_getbinval(tuple, descriptor, 1, &isnull));
-	sale->currency = TextDatumGetCString(SPI_getbinval(tuple, descriptor, 2, &isnull));
-	sale->is_test = DatumGetBool(SPI_getbinval(tuple, descriptor, 3, &isnull));
-	sale->amount = DatumGetInt64(SPI_getbinval(tuple, descriptor, 4, &isnull));
-	return true;
-}
-
-/* book adds a row to the ledger. */
-static void
-book(const TrackedEvent *event, const char *kind, int64 amount)
-{
-	ledger_insert(&event->row, kind, amount, event->sink);
+	entry.creator_id = row->creator_id;
+	entry.entry_id = entry.event_id = row->event_id;
+	entry.order_id = row->order_id;
+	entry.kind = kind;
+	entry.money = *money;
+	entry.currency = row->currency;
+	entry.occurred_at = row->occurred_at;
+	entry.received_at = row->received_at;
+	entry.is_test = row->is_test;
+	ledger_insert(&entry, event->sink);
 }
 
 /* queue asks the job for a conversion's path. */
@@ -516,40 +646,263 @@ record(TrackedEvent *event, const char *status, const char *detail, TrackAnswer 
 	answer->detail = detail;
 }
 
-/* difference tells why an order is not the sale that is known under its order_id; NULL when it is. */
-static const char *
-difference(const EventRow *row, const KnownSale *sale)
+/* named_sales reads what the event's references name. */
+static void
+named_sales(const TrackedEvent *event, Sales *sales)
 {
-	if (sale->amount != row->amount || strncmp(sale->currency, row->currency.data, 3) != 0)
+	bool		any_known = event->sink == NULL && !event->refs_are_new;
+
+	for (int i = 0; event->sink != NULL && i < event->nrefs && !any_known; i++)
+		any_known = event_sink_knows(event->sink, event->refs[i]);
+	if (!any_known)
+		memset(sales, 0, sizeof(*sales));
+	else
+		sales_read(event->row.creator_id, event->refs, event->nrefs, event->sink, sales);
+}
+
+/* join has the event's references name one sale from here on. */
+static void
+join(const TrackedEvent *event, const Sales *sales, bool is_sale, const Money *stated)
+{
+	sales_join(&event->row, event->refs, event->nrefs, sales, is_sale, stated, event->sink);
+}
+
+/* difference tells why an order is not a sale that is known under its references; NULL when it is. */
+static const char *
+difference(const EventRow *row, const Sale *sale)
+{
+	if (strncmp(sale->currency, row->currency.data, 3) != 0 ||
+		(sale->money.amount != row->money.amount && !sale_had(row->creator_id, sale, row->money.amount)))
 		return "order_differs";
 	if (sale->is_test != row->is_test)
 		return "test_differs";
 	return NULL;
 }
 
-/* open_sale claims the order_id for this event; false, with the sale, when it is taken. */
-static bool
-open_sale(const TrackedEvent *event, KnownSale *sale)
+/* disagreement tells why booked sales cannot be one; NULL when they can. */
+static const char *
+disagreement(const Sales *sales)
 {
-	const EventRow *row = &event->row;
-	Datum		values[4] = {
-		Int64GetDatum(row->creator_id),
-		text_datum(row->order_id),
-		UUIDPGetDatum(&row->event_id),
-		TimestampTzGetDatum(row->received_at)
-	};
+	const Sale *first = sales->sales;
 
-	if (plan_execute(&order_ref_plan, values, NULL) > 0)
-		return true;
-	if (!known_sale(event, sale))
-		elog(ERROR, "order \"%.*s\" has no ledger row", (int) row->order_id.len, row->order_id.data);
-	return false;
+	for (int i = 1; i < sales->nbooked; i++)
+	{
+		const Sale *sale = &sales->sales[i];
+
+		if (sale->money.amount != first->money.amount || strcmp(sale->currency, first->currency) != 0)
+			return "order_differs";
+		if (sale->is_test != first->is_test)
+			return "test_differs";
+	}
+	return NULL;
+}
+
+/* has_evidence tells whether an event says anything of where its sale came from. */
+static bool
+has_evidence(const EventRow *row)
+{
+	return row->has_click_id || row->has_visitor || row->token_reason.len > 0 || row->measurement_denied;
 }
 
 /*
- * revise takes a higher revision of an order under its key.  Of a sale the
- * ledger gets what the new amount differs by; an order that had not been paid
- * becomes a sale when it now is.  The older version stays as it was.
+ * take_sale books a paid order, or merges it with the sale that its references
+ * name already.  known is what its key did before, if it did.
+ */
+static void
+take_sale(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
+{
+	EventRow   *row = &event->row;
+	Sales		sales;
+	const char *conflict = NULL;
+
+	named_sales(event, &sales);
+	for (int i = 0; i < sales.nbooked && conflict == NULL; i++)
+		conflict = difference(row, &sales.sales[i]);
+	if (conflict != NULL)
+	{
+		if (known != NULL)
+			park(event, conflict, answer);
+		else
+			take_back(event, conflict, answer);
+		return;
+	}
+
+	if (known != NULL && known->revision > event->revision)
+		event_key_note_lower(row->creator_id, row->source, event->stored_key, &row->event_id, row->kind,
+							 event->revision, &event->digest, row->received_at);
+	else if (known != NULL)
+		event_key_revise(row->creator_id, row->source, event->stored_key, event->revision,
+						 &event->digest, &row->event_id);
+	if (sales.nbooked == 0)
+	{
+		join(event, &sales, true, NULL);
+		record(event, known != NULL ? "updated" : "inserted", NULL, answer);
+		book(event, "order", &row->money);
+		queue(event, &row->event_id, "arrived");
+	}
+	else
+	{
+		const Money *money = &sales.sales[0].money;
+
+		for (int part = 0; part < NUM_MONEY_PARTS; part++)
+		{
+			if (row->money.has_part[part] && money->has_part[part] && row->money.part[part] != money->part[part])
+				row->flags |= FLAG_PARTS_DIFFER;
+		}
+		row->merged = true;
+		join(event, &sales, false, &row->money);
+		record(event, "merged", "the order is known under another key", answer);
+		queue(event, &sales.sales[0].conversion_id, "merged");
+	}
+}
+
+/* take_unpaid records an order that was not paid, or a version of one that counts no more: what it names and says is known. */
+static void
+take_unpaid(TrackedEvent *event, const char *status, const char *detail, TrackAnswer *answer)
+{
+	Sales		sales;
+
+	named_sales(event, &sales);
+	if (disagreement(&sales) == NULL)
+		join(event, &sales, false, NULL);
+	else
+		event->row.flags |= FLAG_REFS_DIFFER;
+	record(event, status, detail, answer);
+	if (sales.nbooked > 0 && (has_evidence(&event->row) || event->row.merged))
+		queue(event, &sales.sales[0].conversion_id, "evidence");
+}
+
+/* take_recorded records an event that does nothing to the books; what it says of a sale counts all the same. */
+static void
+take_recorded(TrackedEvent *event, TrackAnswer *answer)
+{
+	record(event, "inserted", NULL, answer);
+	if (event->nrefs > 0 && !event->is_touch && has_evidence(&event->row))
+	{
+		Sales		sales;
+
+		named_sales(event, &sales);
+		if (sales.nbooked > 0)
+			queue(event, &sales.sales[0].conversion_id, "evidence");
+	}
+}
+
+/* take_adjustment books a refund, dispute or dispute won. */
+static void
+take_adjustment(TrackedEvent *event, TrackAnswer *answer)
+{
+	EventRow   *row = &event->row;
+	bool		won = slice_is(row->kind, "dispute_won");
+	Money		money = {.amount = won ? row->money.amount : -row->money.amount};
+	Sales		sales;
+	const char *conflict;
+	const char *detail = NULL;
+
+	named_sales(event, &sales);
+	conflict = disagreement(&sales);
+	if (sales.nbooked > 0 && conflict == NULL)
+	{
+		const Sale *sale = &sales.sales[0];
+
+		if (row->currency.len == 0)
+			row->currency = SLICE_OF(sale->currency);
+		if (strncmp(sale->currency, row->currency.data, 3) != 0)
+			conflict = "currency_mismatch";
+		else if (sale->is_test != row->is_test)
+			conflict = "test_differs";
+		else if (!won && sale->taken_back > sale->money.amount - row->money.amount)
+			detail = "refunds and disputes exceed what was paid";
+	}
+	if (conflict != NULL)
+	{
+		take_back(event, conflict, answer);
+		return;
+	}
+	if (row->currency.len == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("key \"currency\" of the event is missing"),
+				 errdetail("Order \"%.*s\" is not known yet, so its currency is not either.",
+						   (int) row->order_id.len, row->order_id.data)));
+	join(event, &sales, false, NULL);
+	record(event, "inserted", detail, answer);
+	book(event, pnstrdup(row->kind.data, row->kind.len), &money);
+}
+
+/* named_by reads the sale that one reference names; false when there is none. */
+static bool
+named_by(const TrackedEvent *event, Datum ref, Sale *sale)
+{
+	Sales		sales;
+
+	sales_read(event->row.creator_id, &ref, 1, event->sink, &sales);
+	if (sales.n > 0)
+		*sale = sales.sales[0];
+	return sales.n > 0;
+}
+
+/*
+ * change_sale has a sale cost what a higher revision of an order of it says.
+ * The ledger gets what differs.
+ */
+static void
+change_sale(TrackedEvent *event, const KnownKey *known, const Sale *own, TrackAnswer *answer)
+{
+	EventRow   *row = &event->row;
+	Money		difference_of = {.amount = row->money.amount - own->money.amount};
+	bool		differs = difference_of.amount != 0;
+	Sales		sales;
+	Sale	   *joined;
+
+	named_sales(event, &sales);
+	/* its own first, so that it is the one that stays */
+	joined = palloc(sales.n * sizeof(Sale));
+	joined[0] = *own;
+	for (int i = 0, n = 1; i < sales.n; i++)
+	{
+		const Sale *sale = &sales.sales[i];
+
+		if (strcmp(sale->order_id, own->order_id) == 0)
+			continue;
+		joined[n++] = *sale;
+		if (!sale->booked)
+			continue;
+		if (strcmp(sale->currency, own->currency) != 0 ||
+			(sale->money.amount != row->money.amount && sale->money.amount != own->money.amount))
+		{
+			park(event, "order_differs", answer);
+			return;
+		}
+		if (sale->is_test != own->is_test)
+		{
+			park(event, "test_differs", answer);
+			return;
+		}
+	}
+	sales.sales = joined;
+
+	for (int part = 0; part < NUM_MONEY_PARTS; part++)
+	{
+		if (!row->money.has_part[part])
+			continue;
+		difference_of.part[part] = row->money.part[part] - own->money.part[part];
+		difference_of.has_part[part] = !own->money.has_part[part] || difference_of.part[part] != 0;
+		differs = differs || difference_of.has_part[part];
+		joined[0].money.has_part[part] = true;
+	}
+	event_key_revise(row->creator_id, row->source, event->stored_key, event->revision,
+					 &event->digest, &known->event_id);
+	join(event, &sales, false, NULL);
+	record(event, "updated", NULL, answer);
+	if (differs)
+		book(event, "revision", &difference_of);
+	queue(event, &own->conversion_id, "updated");
+}
+
+/*
+ * revise takes a higher revision of an order under its key.  A sale costs what
+ * it says from now on; an order that had not been paid becomes a sale when it
+ * now is.  The older version stays as it was.
  */
 static void
 revise(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
@@ -563,14 +916,13 @@ revise(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 		TimestampTzGetDatum(known_at + 1000)
 	};
 	HeapTuple	tuple;
-	TupleDesc	descriptor;
+	TupleDesc	shape;
 	bool		isnull;
-	bool		merged;
 	bool		paid;
 	char	   *order_id;
-	char	   *currency;
-	KnownSale	sale;
-	const char *conflict;
+	bool		has_own;
+	Sale		own;
+	Sale		other;
 
 	if (row->occurred_at < event_horizon() || known_at < event_horizon())
 	{
@@ -585,60 +937,57 @@ revise(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 		return;
 	}
 	tuple = SPI_tuptable->vals[0];
-	descriptor = SPI_tuptable->tupdesc;
-	merged = DatumGetBool(SPI_getbinval(tuple, descriptor, 1, &isnull));
-	paid = DatumGetBool(SPI_getbinval(tuple, descriptor, 2, &isnull));
-	order_id = TextDatumGetCString(SPI_getbinval(tuple, descriptor, 3, &isnull));
-	currency = TextDatumGetCString(SPI_getbinval(tuple, descriptor, 4, &isnull));
+	shape = SPI_tuptable->tupdesc;
+	paid = DatumGetBool(SPI_getbinval(tuple, shape, 1, &isnull));
+	order_id = TextDatumGetCString(SPI_getbinval(tuple, shape, 2, &isnull));
 
-	if (!slice_is(row->order_id, order_id) || merged)
-		/* another order, or one whose money hangs on another key */
+	has_own = named_by(event, CStringGetTextDatum(order_id), &own);
+	if (!slice_is(row->order_id, order_id) &&
+		!(has_own && named_by(event, event->refs[0], &other) && strcmp(own.order_id, other.order_id) == 0))
+		/* another order */
 		park(event, "key_reused", answer);
-	else if (!slice_is(row->currency, currency))
-		park(event, "currency_mismatch", answer);
 	else if (paid && event->effect != EFFECT_SALE)
 		/* a sale is undone by a refund, not by being unpaid again */
 		park(event, "key_reused", answer);
 	else if (paid)
 	{
-		if (!known_sale(event, &sale))
+		if (!has_own || !own.booked)
 			elog(ERROR, "order \"%s\" has no ledger row", order_id);
-		if (sale.is_test != row->is_test)
-		{
+		if (!slice_is(row->currency, own.currency))
+			park(event, "currency_mismatch", answer);
+		else if (own.is_test != row->is_test)
 			park(event, "test_differs", answer);
-			return;
-		}
-		event_key_revise(row->creator_id, row->source, event->stored_key, event->revision,
-						 &event->digest, &known->event_id);
-		record(event, "updated", NULL, answer);
-		if (row->amount != sale.amount)
-			book(event, "revision", row->amount - sale.amount);
-		queue(event, &sale.conversion_id, "updated");
+		else
+			change_sale(event, known, &own, answer);
 	}
 	else if (event->effect != EFFECT_SALE)
 	{
 		event_key_revise(row->creator_id, row->source, event->stored_key, event->revision,
 						 &event->digest, &known->event_id);
-		record(event, "updated", "no money is booked until the order is paid", answer);
+		take_unpaid(event, "updated", "no money is booked until the order is paid", answer);
 	}
-	else if (open_sale(event, &sale))
-	{
-		event_key_revise(row->creator_id, row->source, event->stored_key, event->revision,
-						 &event->digest, &row->event_id);
-		record(event, "updated", NULL, answer);
-		book(event, "order", row->amount);
-		queue(event, &row->event_id, "arrived");
-	}
-	else if ((conflict = difference(row, &sale)) != NULL)
-		park(event, conflict, answer);
 	else
+		take_sale(event, known, answer);
+}
+
+/* take_lower takes a revision of an order that comes after a higher one: it is on record, and changes nothing that the higher one said. */
+static void
+take_lower(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
+{
+	EventRow   *row = &event->row;
+	Sales		sales;
+
+	named_sales(event, &sales);
+	if (event->effect == EFFECT_SALE && sales.nbooked == 0)
 	{
-		event_key_revise(row->creator_id, row->source, event->stored_key, event->revision,
-						 &event->digest, &row->event_id);
-		row->merged = true;
-		record(event, "merged", "the order is known under another key", answer);
-		queue(event, &sale.conversion_id, "merged");
+		/* the higher one was not paid */
+		take_sale(event, known, answer);
+		return;
 	}
+	event_key_note_lower(row->creator_id, row->source, event->stored_key, &row->event_id, row->kind,
+						 event->revision, &event->digest, row->received_at);
+	row->merged = event->effect == EFFECT_SALE;
+	take_unpaid(event, "updated", "a higher revision is known", answer);
 }
 
 /* track_known answers an event whose key was seen before. */
@@ -646,108 +995,40 @@ void
 track_known(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 {
 	EventRow   *row = &event->row;
+	bool		same_content;
+	bool		are_orders = slice_is(row->kind, "order") && slice_is(row->kind, known->kind);
 
 	if (known->same_content)
 	{
 		answer->status = "duplicate";
 		answer->event_id = known->event_id;
 	}
-	else if (slice_is(row->kind, "order") && slice_is(row->kind, known->kind) &&
-			 event->revision > known->revision)
+	else if (are_orders && event->revision > known->revision)
 	{
 		find_touch(event);
 		look_up_named(&event->row);
 		revise(event, known, answer);
 	}
 	else if (event->revision < known->revision &&
-			 event_key_had(row->creator_id, row->source, event->stored_key,
-						   event->revision, &event->digest, event->content, &answer->event_id))
+			 event_key_had(row->creator_id, row->source, event->stored_key, event->revision,
+						   &event->digest, track_content(event), &answer->event_id, &same_content))
 	{
-		answer->status = "duplicate";
-		answer->detail = "a higher revision is known";
+		if (same_content)
+		{
+			answer->status = "duplicate";
+			answer->detail = "a higher revision is known";
+		}
+		else
+			park(event, "key_reused", answer);
+	}
+	else if (are_orders && event->revision < known->revision)
+	{
+		find_touch(event);
+		look_up_named(&event->row);
+		take_lower(event, known, answer);
 	}
 	else
 		park(event, "key_reused", answer);
-}
-
-/* take_sale books an order, or merges it with the sale that is known already. */
-static void
-take_sale(TrackedEvent *event, TrackAnswer *answer)
-{
-	EventRow   *row = &event->row;
-	KnownSale	sale;
-	const char *conflict;
-
-	if (open_sale(event, &sale))
-	{
-		record(event, "inserted", NULL, answer);
-		book(event, "order", row->amount);
-		queue(event, &row->event_id, "arrived");
-	}
-	else if ((conflict = difference(row, &sale)) != NULL)
-		take_back(event, conflict, answer);
-	else
-	{
-		row->merged = true;
-		record(event, "merged", "the order is known under another key", answer);
-		queue(event, &sale.conversion_id, "merged");
-	}
-}
-
-/* take_adjustment books a refund, dispute or dispute won. */
-static void
-take_adjustment(TrackedEvent *event, TrackAnswer *answer)
-{
-	EventRow   *row = &event->row;
-	KnownSale	sale;
-	bool		won = slice_is(row->kind, "dispute_won");
-
-	if (known_sale(event, &sale))
-	{
-		if (row->currency.len == 0)
-			row->currency = SLICE_OF(sale.currency);
-		if (strncmp(sale.currency, row->currency.data, 3) != 0)
-		{
-			take_back(event, "currency_mismatch", answer);
-			return;
-		}
-		if (sale.is_test != row->is_test)
-		{
-			take_back(event, "test_differs", answer);
-			return;
-		}
-	}
-	else if (row->currency.len == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("key \"currency\" of the event is missing"),
-				 errdetail("Order \"%.*s\" is not known yet, so its currency is not either.",
-						   (int) row->order_id.len, row->order_id.data)));
-	record(event, "inserted", NULL, answer);
-	book(event, pnstrdup(row->kind.data, row->kind.len), won ? row->amount : -row->amount);
-}
-
-/* order_turn tells which turn of its creator an order takes. */
-int
-order_turn(Slice order_id)
-{
-	return (int) (hash_bytes((const unsigned char *) order_id.data, (int) order_id.len) % ORDER_TURNS);
-}
-
-/*
- * order_turn_take makes the events of one order wait for each other to the end
- * of the transaction: what they may do depends on what the others did.  The
- * lock is of a class that SQL cannot take.  Whoever takes several takes them in
- * ascending order, and before any key.
- */
-void
-order_turn_take(int64 creator_id, int turn)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) creator_id,
-						 (uint32) (creator_id >> 32) * ORDER_TURNS + (uint32) turn, ORDER_LOCK_CLASS);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
 /* track_claimed decides what an event does whose key is new, between owner_enter() and owner_leave(). */
@@ -766,7 +1047,7 @@ track_claimed(TrackedEvent *event, TrackAnswer *answer)
 	switch (event->effect)
 	{
 		case EFFECT_SALE:
-			take_sale(event, answer);
+			take_sale(event, NULL, answer);
 			break;
 		case EFFECT_ADJUSTMENT:
 			take_adjustment(event, answer);
@@ -775,10 +1056,11 @@ track_claimed(TrackedEvent *event, TrackAnswer *answer)
 			record(event, "inserted", NULL, answer);
 			queue(event, &row->event_id, "arrived");
 			break;
+		case EFFECT_UNPAID:
+			take_unpaid(event, "inserted", "no money is booked until the order is paid", answer);
+			break;
 		case EFFECT_RECORD:
-			record(event, "inserted",
-				   row->payment.len > 0 && slice_is(row->kind, "order") ?
-				   "no money is booked until the order is paid" : NULL, answer);
+			take_recorded(event, answer);
 			break;
 	}
 }
@@ -800,15 +1082,45 @@ take_event(int64 clock_skew, TrackedEvent *event, TrackAnswer *answer)
 
 	track_arrive(clock_skew, event, arrival_time());
 	uuidv7_make(&row->event_id, row->occurred_at);
-	if (row->order_id.len > 0)
-		order_turn_take(row->creator_id, order_turn(row->order_id));
+	if (event->nrefs > 0)
+	{
+		bool	   *known = palloc(event->nrefs * sizeof(bool));
+
+		order_turns_take(row->creator_id, event->refs, event->nrefs, known);
+		event->refs_are_new = true;
+		for (int i = 0; i < event->nrefs; i++)
+			event->refs_are_new = event->refs_are_new && !known[i];
+	}
 
 	if (event_key_take(row->creator_id, row->source, event->stored_key, &row->event_id,
-					   row->kind, event->revision, &event->digest, event->content,
+					   row->kind, event->revision, &event->digest, track_content(event),
 					   row->received_at, &known))
 		track_claimed(event, answer);
 	else
 		track_known(event, &known, answer);
+}
+
+/* name_sale works out in which form the event's references are stored. */
+static void
+name_sale(TrackedEvent *event)
+{
+	EventRow   *row = &event->row;
+	bool		uses_refs = event->effect == EFFECT_SALE || event->effect == EFFECT_UNPAID || event->effect == EFFECT_ADJUSTMENT;
+
+	row->order_id = SLICE_OF(event_key_stored(row->creator_id, row->order_id));
+	event->refs = palloc((1 + event->norder_refs) * sizeof(Datum));
+	event->refs[0] = text_datum(row->order_id);
+	event->nrefs = 1;
+	for (int i = 0; uses_refs && i < event->norder_refs; i++)
+	{
+		Datum		ref = CStringGetTextDatum(event_key_stored(row->creator_id, event->order_refs[i]));
+		bool		repeated = false;
+
+		for (int j = 0; j < event->nrefs; j++)
+			repeated = repeated || DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, ref, event->refs[j]));
+		if (!repeated)
+			event->refs[event->nrefs++] = ref;
+	}
 }
 
 /*
@@ -818,13 +1130,32 @@ take_event(int64 clock_skew, TrackedEvent *event, TrackAnswer *answer)
 void
 track_digest(TrackedEvent *event)
 {
+	const EventRow *row = &event->row;
+
+	event->digest = event_digest(row->creator_id, track_content(event));
+	event->stored_key = event_key_stored(row->creator_id, event->key);
+	track_name(event);
+}
+
+/* track_content gives an event's canonical text. */
+Slice
+track_content(TrackedEvent *event)
+{
+	if (event->content.len == 0)
+		event->content = content_of(event->jsonb);
+	return event->content;
+}
+
+/* track_name works out in which form what names an event is stored. */
+void
+track_name(TrackedEvent *event)
+{
 	EventRow   *row = &event->row;
 
-	event->content = content_of(event->jsonb);
-	event->digest = event_digest(row->creator_id, event->content);
-	event->stored_key = event_key_stored(row->creator_id, event->key);
 	if (row->order_id.len > 0)
-		row->order_id = SLICE_OF(event_key_stored(row->creator_id, row->order_id));
+		name_sale(event);
+	if (row->subscription_id.len > 0)
+		row->subscription_id = SLICE_OF(event_key_stored(row->creator_id, row->subscription_id));
 	if (row->goal.len > 0)
 	{
 		size_t		len;
@@ -935,25 +1266,4 @@ park_event(PG_FUNCTION_ARGS)
 	values[0] = CStringGetTextDatum(is_new ? "parked" : "duplicate");
 	values[1] = UUIDPGetDatum(&parked_id);
 	return HeapTupleGetDatum(result_tuple(&shape, fcinfo, values, nulls));
-}
-
-/* parked_text opens the sealed text of a parked event; NULL where its key is gone or it was not sealed for this creator. */
-Datum
-parked_text(PG_FUNCTION_ARGS)
-{
-	OwnerScope	scope;
-	Slice		opened;
-	text	   *result = NULL;
-	MemoryContext outside = CurrentMemoryContext;
-
-	owner_enter(&scope);
-	if (seal_open(PG_GETARG_INT64(0), PARKED_LABEL, PG_GETARG_BYTEA_PP(1), &opened))
-	{
-		MemoryContextSwitchTo(outside);
-		result = cstring_to_text_with_len(opened.data, (int) opened.len);
-	}
-	owner_leave(&scope);
-	if (result == NULL)
-		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(result);
 }

@@ -17,6 +17,7 @@
 typedef enum EventEffect
 {
 	EFFECT_RECORD,				/* nothing but being recorded */
+	EFFECT_UNPAID,				/* an order that was not paid: its references are names of a sale */
 	EFFECT_GOAL,				/* a conversion without money */
 	EFFECT_SALE,				/* a paid order */
 	EFFECT_ADJUSTMENT			/* a refund, dispute or dispute won */
@@ -38,10 +39,15 @@ typedef struct TrackedEvent
 	Slice		click_id;
 	Slice		visitor;
 	Slice		url;
+	Slice	   *order_refs;		/* as sent */
+	int			norder_refs;
+	Datum	   *refs;			/* as stored, order_id first: the names of its sale */
+	int			nrefs;
+	bool		refs_are_new;	/* none of them names anything yet */
 	bool		token_from_url;
 	bool		is_touch;		/* a visit or click that was seen elsewhere */
 	bool		malformed;		/* a token, click id, visitor or url of a wrong type */
-	Slice		content;		/* canonical text, for the digest */
+	Slice		content;		/* canonical text, once track_content() was asked for it */
 	EventDigest digest;
 	EventSink  *sink;			/* where its rows wait for others; NULL: nowhere */
 } TrackedEvent;
@@ -58,16 +64,12 @@ extern const CreatorConfig *track_creator(int64 creator_id);
 extern void track_arrive(int64 clock_skew, TrackedEvent *event, TimestampTz received_at);
 extern void track_read(Jsonb *jsonb, int64 creator_id, TrackedEvent *event);
 extern void track_digest(TrackedEvent *event);
+extern void track_name(TrackedEvent *event);
+extern Slice track_content(TrackedEvent *event);
 extern void track_claimed(TrackedEvent *event, TrackAnswer *answer);
 extern void track_known(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer);
 extern bool track_park(int64 creator_id, Slice source, const char *stored_key, Slice kind,
 					   const char *reason, const char *detail, Jsonb *jsonb, Slice text,
 					   pg_uuid_t *parked_id);
-
-/* Orders of a creator that take turns with each other: a batch may hold all of them. */
-#define ORDER_TURNS		256
-
-extern int	order_turn(Slice order_id);
-extern void order_turn_take(int64 creator_id, int turn);
 
 #endif							/* BIOLINK_TRACK_H */

@@ -28,12 +28,14 @@
 
 #include "house.h"
 #include "json_split_core.h"
+#include "sale.h"
 #include "track.h"
 
 #include "access/xact.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -52,7 +54,6 @@ typedef struct BatchEvent
 {
 	const char *text;
 	int			len;
-	int			turn;			/* of its order; -1 for none */
 	bool		readable;		/* it is JSON that can be stored */
 	bool		settled;		/* answer is final but for what is parked */
 	bool		rejected;		/* answer.detail says why */
@@ -71,6 +72,9 @@ typedef struct Batch
 	MemoryContext context;		/* as long as the call */
 	MemoryContext piece;		/* of what one piece of work needs */
 	EventSink  *sink;
+	Datum	   *refs;			/* of sales, of all events */
+	int			nrefs;
+	int			max_refs;
 } Batch;
 
 typedef void (*BatchWork) (Batch *batch, int from, int to);
@@ -194,6 +198,22 @@ name_event(Batch *batch, BatchEvent *event, Jsonb *jsonb)
 		event->claim.stored_key = MemoryContextStrdup(batch->context, event_key_stored(batch->creator_id, value));
 }
 
+/* keep_ref notes a reference of a sale whose turn has to be taken. */
+static void
+keep_ref(Batch *batch, Datum ref)
+{
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
+
+	if (batch->nrefs == batch->max_refs)
+	{
+		batch->max_refs = Max(256, batch->max_refs * 2);
+		batch->refs = batch->refs == NULL ? palloc(batch->max_refs * sizeof(Datum)) :
+			repalloc_huge(batch->refs, (Size) batch->max_refs * sizeof(Datum));
+	}
+	batch->refs[batch->nrefs++] = datumCopy(ref, false, -1);
+	MemoryContextSwitchTo(old);
+}
+
 /* read_piece reads events and works out their keys. */
 static void
 read_piece(Batch *batch, int from, int to)
@@ -216,7 +236,8 @@ read_piece(Batch *batch, int from, int to)
 		track_read(jsonb, batch->creator_id, &tracked);
 		track_digest(&tracked);
 		event->occurred_at = tracked.row.occurred_at;
-		event->turn = tracked.row.order_id.len > 0 ? order_turn(tracked.row.order_id) : -1;
+		for (int ref = 0; ref < tracked.nrefs; ref++)
+			keep_ref(batch, tracked.refs[ref]);
 		claim->source = kept(batch, tracked.row.source, i > 0 ? batch->events[i - 1].claim.source : NO_SLICE);
 		claim->kind = kept(batch, tracked.row.kind, i > 0 ? batch->events[i - 1].claim.kind : NO_SLICE);
 		claim->stored_key = MemoryContextStrdup(batch->context, tracked.stored_key);
@@ -274,11 +295,25 @@ sorted(Batch *batch, bool parked, int *n)
 	return list;
 }
 
+/* take_turns takes the turns of all orders, and notes which references name something. */
+static void
+take_turns(Batch *batch)
+{
+	bool	   *known = palloc_extended(Max(batch->nrefs, 1) * sizeof(bool), MCXT_ALLOC_HUGE);
+
+	order_turns_take(batch->creator_id, batch->refs, batch->nrefs, known);
+	for (int i = 0; i < batch->nrefs; i++)
+	{
+		if (known[i])
+			event_sink_know(batch->sink, batch->refs[i]);
+	}
+	pfree(known);
+}
+
 /* claim_keys takes the turns of all orders, then all keys. */
 static void
 claim_keys(Batch *batch)
 {
-	bool		turns[ORDER_TURNS] = {0};
 	int			n;
 	BatchEvent **list = sorted(batch, false, &n);
 	KeyClaim  **claims = palloc_extended(Max(n, 1) * sizeof(KeyClaim *), MCXT_ALLOC_HUGE);
@@ -286,18 +321,12 @@ claim_keys(Batch *batch)
 
 	for (int i = 0; i < n; i++)
 	{
-		if (list[i]->turn >= 0)
-			turns[list[i]->turn] = true;
 		list[i]->first = i > 0 && same_key(list[i], list[i - 1]) ? list[i - 1]->first : list[i];
 		/* those that follow the first are looked at when it is known what became of it */
 		if (list[i]->first == list[i])
 			claims[nclaims++] = &list[i]->claim;
 	}
-	for (int turn = 0; turn < ORDER_TURNS; turn++)
-	{
-		if (turns[turn])
-			order_turn_take(batch->creator_id, turn);
-	}
+	take_turns(batch);
 	for (int from = 0; from < nclaims; from += KEYS_AT_ONCE)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -355,7 +384,9 @@ take_piece(Batch *batch, int from, int to)
 		MemoryContextReset(scratch);
 		MemoryContextSwitchTo(scratch);
 		track_read(event_jsonb(event), batch->creator_id, &tracked);
-		track_digest(&tracked);
+		track_name(&tracked);
+		tracked.digest = claim->digest;
+		tracked.stored_key = claim->stored_key;
 		tracked.row.occurred_at = event->occurred_at;
 		track_arrive(batch->clock_skew, &tracked, claim->received_at);
 		tracked.row.event_id = claim->event_id;
@@ -367,11 +398,11 @@ take_piece(Batch *batch, int from, int to)
 			known.event_id = claim->known_event_id;
 			known.kind = claim->known_kind;
 			known.revision = claim->known_revision;
-			known.same_content = event_digest_matches(batch->creator_id, &claim->known_digest, &tracked.digest, tracked.content);
+			known.same_content = event_digest_matches(batch->creator_id, &claim->known_digest, &tracked.digest, track_content(&tracked));
 			track_known(&tracked, &known, &event->answer);
 		}
 		else if (event_key_take(batch->creator_id, tracked.row.source, tracked.stored_key, &tracked.row.event_id,
-								tracked.row.kind, tracked.revision, &tracked.digest, tracked.content,
+								tracked.row.kind, tracked.revision, &tracked.digest, track_content(&tracked),
 								tracked.row.received_at, &known))
 			/* the first with this key was not taken */
 			track_claimed(&tracked, &event->answer);
@@ -442,7 +473,6 @@ split_batch(Batch *batch, text *events)
 		memset(event, 0, sizeof(*event));
 		event->text = element;
 		event->len = (int) len;
-		event->turn = -1;
 	}
 	if (split.broken)
 		elog(ERROR, "a value of type json is no JSON");
@@ -470,8 +500,8 @@ track_batch(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(batch.context);
 	split_batch(&batch, PG_GETARG_TEXT_PP(1));
 	in_pieces(&batch, read_piece);
-	claim_keys(&batch);
 	batch.sink = event_sink_make(batch.context, PIECE);
+	claim_keys(&batch);
 	in_pieces(&batch, take_piece);
 	park_all(&batch);
 

@@ -18,7 +18,13 @@
 # "one statement" calls it as one expression of a query over all tokens, which
 # leaves out what each execution of a statement costs.
 #
-# Variables read, all optional: ROUNDS (7), CALLS (30000 of a loop).
+# - biolink.track_batch() beside set-based INSERTs of the rows that it stores,
+#   already typed, and beside itself with the same events again; the buffers it
+#   touches in small and large tables; what an event of each kind takes on disk.
+#
+# Variables read, all optional: ROUNDS (7), CALLS (30000 of a loop), BATCHES (30
+# of 1,000 events in a loop), EVENTS (1000000 in the large tables), PARTS ("calls
+# batches growth").
 #
 # Invariant: nothing passes or fails here by time.
 #
@@ -32,12 +38,17 @@ source "$HERE/../setup/cluster.sh"
 
 ROUNDS=${ROUNDS:-7}
 CALLS=${CALLS:-30000}
+BATCHES=${BATCHES:-30}
+EVENTS=${EVENTS:-1000000}
+PARTS=${PARTS:-calls batches growth}
 
 # sql runs psql in the database of the measurements.
 sql() { psql -X -q -v ON_ERROR_STOP=1 -d bench "$@"; }
 
 main()
 {
+	local part
+
 	setup_all
 	cluster_start_test "$WORK/cluster" "synchronous_commit = off" "shared_buffers = 256MB" "max_wal_size = 8GB" \
 		"checkpoint_timeout = 1d" "autovacuum = off" "jit = off" "bgwriter_lru_maxpages = 0"
@@ -50,7 +61,16 @@ main()
 		"$(pkg-config --modversion libsodium 2>/dev/null | sed 's/^/libsodium /')" \
 		"$(nproc)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
 	sql -c "CALL bench.prepare($CALLS)" || exit 1
-	sql -c "CALL bench.run($ROUNDS, $CALLS)" || exit 1
+	for part in $PARTS; do
+		case $part in
+			calls) sql -c "CALL bench.run($ROUNDS, $CALLS)" || exit 1 ;;
+			batches)
+				sql -f "$HERE/batch.sql" -c "CALL bench.prepare_batches($BATCHES)" -c "CALL bench.stage_batches($BATCHES)" || exit 1
+				sql -c "CALL bench.run_batches($ROUNDS, $BATCHES)" || exit 1 ;;
+			growth) sql -v events="$EVENTS" -f "$HERE/growth.sql" || exit 1 ;;
+			*) setup_die "there is no part \"$part\" to measure" ;;
+		esac
+	done
 	sql -f "$HERE/report.sql" || exit 1
 	cluster_stop "$WORK/cluster"
 }

@@ -125,6 +125,13 @@ SELECT * FROM pg_temp.say('order', 'revised', pg_temp.ago(4), pg_temp.sale('revi
 SELECT * FROM pg_temp.say('order', 'back', pg_temp.ago(4), pg_temp.sale('back'));
 SELECT * FROM pg_temp.say('order', 'back', pg_temp.ago(5), pg_temp.sale('back', 1700) || '{"revision": 1}');
 SELECT * FROM pg_temp.say('survey', 's4', pg_temp.ago(4));
+-- sales that will turn out to be one: the older one booked first, the younger one booked first, both gone
+SELECT * FROM pg_temp.say('order', 'p1', pg_temp.ago(5, '21 days'), pg_temp.sale('p1', 300) || '{"visitor": "x"}');
+SELECT * FROM pg_temp.say('order', 'p2', pg_temp.ago(4, '1 day'), pg_temp.sale('p2', 300) || '{"visitor": "w"}');
+SELECT * FROM pg_temp.say('order', 'q2', pg_temp.ago(4, '1 day'), pg_temp.sale('q2', 400) || '{"visitor": "w"}');
+SELECT * FROM pg_temp.say('order', 'q1', pg_temp.ago(5, '21 days'), pg_temp.sale('q1', 400) || '{"visitor": "x"}');
+SELECT * FROM pg_temp.say('order', 't1', pg_temp.ago(5, '20 days 1 hour'), pg_temp.sale('t1', 500));
+SELECT * FROM pg_temp.say('order', 't2', pg_temp.ago(5, '20 days 2 hours'), pg_temp.sale('t2', 500) || '{"visitor": "x"}');
 RESET ROLE;
 CALL pg_temp.run('maintain');
 SELECT * FROM pg_temp.months;
@@ -205,6 +212,16 @@ SELECT status FROM pg_temp.tap(pg_temp.ago(4, '5 days'), 'q', 'a');
 RESET ROLE;
 CALL pg_temp.run('attribute');
 SELECT * FROM pg_temp.paths;
+-- sales turn out to be one: what each came from goes over to the one that stays
+SELECT * FROM pg_temp.say('order', 'p late', pg_temp.ago(4, '9 days'), pg_temp.sale('p2', 300) || '{"order_refs": ["p1"]}');
+SELECT * FROM pg_temp.say('order', 'q late', pg_temp.ago(4, '9 days'), pg_temp.sale('q1', 400) || '{"order_refs": ["q2"]}');
+SELECT * FROM pg_temp.say('refund', 't late', now(), '{"order_id": "t1", "order_refs": ["t2"], "amount": 1}');
+CALL pg_temp.run('attribute');
+SELECT * FROM pg_temp.paths WHERE order_id ~ '^[pqt][12]';
+SELECT c.order_id, c.converted_at - pg_temp.ago(5, '0') AS at, c.touches FROM biolink.conversion AS c WHERE c.creator_id = 7861 AND c.order_id ~ '^[pqt][12]' ORDER BY 1;
+SELECT md5 AS before FROM pg_temp.everything \gset
+CALL pg_temp.rebuild();
+SELECT md5 = :'before' AS unchanged FROM pg_temp.everything;
 SELECT (SELECT sum(l.amount) FROM biolink.ledger AS l WHERE l.creator_id = 7861) = (SELECT sum(f.net_revenue) FROM biolink.performance(7861, '{channel}', NULL, NULL) AS f) AS adds_up;
 SELECT rule, ok, failures FROM biolink.integrity_check();
 -- and what is of the books but not of an event is still found

@@ -70,13 +70,13 @@ SELECT status, detail FROM biolink.replay_parked(7501, 'order_differs');
 SELECT kind, amount, currency FROM biolink.ledger WHERE creator_id = 7501 AND order_id = 'A';
 SELECT reason, replayed_at IS NOT NULL AS replayed, replayed_as IS NOT NULL AS has_event FROM biolink.event_parked WHERE creator_id = 7501 AND reason = 'order_differs';
 SELECT * FROM biolink.replay_parked(NULL);
-SELECT biolink.parked_text(7501, ''::bytea);
+SELECT biolink.open_sealed(7501, 'event_parked', ''::bytea);
 RESET ROLE;
-SELECT biolink.parked_text(7501, sealed)::jsonb = event AS same FROM biolink.event_parked WHERE creator_id = 7501 AND reason = 'order_differs';
+SELECT biolink.open_sealed(7501, 'event_parked', sealed)::jsonb = event AS same FROM biolink.event_parked WHERE creator_id = 7501 AND reason = 'order_differs';
 -- of another creator, or damaged, it does not open
-SELECT biolink.parked_text(7502, sealed) IS NULL AS shut FROM biolink.event_parked WHERE creator_id = 7501 AND reason = 'order_differs';
-SELECT biolink.parked_text(7501, set_byte(sealed, length(sealed) / 2, get_byte(sealed, length(sealed) / 2) # 1)) IS NULL AS shut FROM biolink.event_parked WHERE creator_id = 7501 AND reason = 'order_differs';
-SELECT biolink.parked_text(7501, substr(sealed, 1, n)) IS NULL AS shut FROM biolink.event_parked, unnest('{0,1,2,25,26,41,42}'::int[]) AS n WHERE creator_id = 7501 AND reason = 'order_differs';
+SELECT biolink.open_sealed(7502, 'event_parked', sealed) IS NULL AS shut FROM biolink.event_parked WHERE creator_id = 7501 AND reason = 'order_differs';
+SELECT biolink.open_sealed(7501, 'event_parked', set_byte(sealed, length(sealed) / 2, get_byte(sealed, length(sealed) / 2) # 1)) IS NULL AS shut FROM biolink.event_parked WHERE creator_id = 7501 AND reason = 'order_differs';
+SELECT biolink.open_sealed(7501, 'event_parked', substr(sealed, 1, n)) IS NULL AS shut FROM biolink.event_parked, unnest('{0,1,2,25,26,41,42}'::int[]) AS n WHERE creator_id = 7501 AND reason = 'order_differs';
 
 \echo == thousands, some of them bad, in one transaction
 SET ROLE regress_batch_app;

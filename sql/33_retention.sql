@@ -1,4 +1,4 @@
--- 32_retention.sql: how long events are kept.
+-- 33_retention.sql: how long events are kept.
 --
 -- What happened before dropped_until is gone, or going, and is refused when it comes: so no key expires before its event, and what is gone
 -- stays gone.  The time only ever moves forward, by the job "maintain": see 63_retention.sql.
