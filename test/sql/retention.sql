@@ -138,7 +138,7 @@ SELECT * FROM pg_temp.months;
 
 \echo == nothing goes that a path may still need
 SELECT biolink.set_event_retention(now() - pg_temp.ago(4, '1 day')) = pg_temp.ago(4, '0') AS four_months;
-SELECT biolink.job_pending('maintain');
+SELECT biolink.job_pending('maintain'), biolink.retention_pending();
 CALL pg_temp.run('maintain');
 SELECT * FROM pg_temp.latest;
 SELECT biolink.event_horizon() = pg_temp.ago(4, '0') AS moved;
@@ -163,7 +163,7 @@ SELECT count(*) FROM biolink.event WHERE occurred_at < biolink.event_horizon();
 SELECT k.creator_id, k.source, k.key, k.kind, (biolink.uuid_v7_time(k.event_id) >= biolink.event_horizon()) AS kept FROM biolink.event_key AS k WHERE k.creator_id IN (7861, 7862) ORDER BY 1, 2, 3;
 SELECT md5 = :'before' AS unchanged FROM pg_temp.everything;
 SELECT rule, ok, failures FROM biolink.integrity_check();
-SELECT biolink.job_pending('maintain');
+SELECT biolink.retention_pending();
 CALL pg_temp.run('maintain');
 SELECT job, state FROM pg_temp.latest;
 
@@ -245,10 +245,10 @@ SELECT biolink.ensure_event_partition(pg_temp.ago(6));
 INSERT INTO biolink.event (creator_id, event_id, occurred_at, received_at, kind, source) SELECT 7861, biolink.uuid_v7(t.at), t.at, '2000-01-01', 'survey', 'direct'
 	FROM (SELECT pg_temp.ago(6, n * interval '1 second') AS at FROM generate_series(1, 10500) AS n) AS t;
 SELECT count(*) FROM biolink.missing_event_partitions() AS m (month) WHERE m.month < now();
-SELECT biolink.job_pending('maintain');
+SELECT biolink.retention_pending();
 CALL pg_temp.run('maintain');
 SELECT count(*) FROM biolink.event WHERE occurred_at < biolink.event_horizon();
-SELECT biolink.job_pending('maintain');
+SELECT biolink.retention_pending();
 
 \echo == keys go in slices, and a pass that was interrupted goes on
 SELECT biolink.set_event_retention(now() - pg_temp.ago(3, '1 day')) = pg_temp.ago(3, '0') AS three_months;
@@ -269,7 +269,7 @@ END
 $$;
 SELECT state FROM biolink.job_end(:run, 'enough');
 SELECT count(*) BETWEEN 10000 AND 20000 AS some FROM biolink.event_key WHERE creator_id = 7862 AND source = 'bulk';
-SELECT biolink.job_pending('maintain');
+SELECT biolink.retention_pending();
 CALL pg_temp.run('maintain');
 SELECT kind, count(*) FROM biolink.event_key WHERE creator_id = 7862 AND source = 'bulk' GROUP BY 1;
 SELECT details FROM biolink.job_memory WHERE job = 'maintain' AND task = 'keys';
@@ -321,11 +321,11 @@ SELECT leaf AS closed FROM biolink.event_leaves() WHERE month = pg_temp.ago(2, '
 SELECT c.reloptions FROM pg_class AS c WHERE c.oid = ('biolink.' || :'closed')::regclass;
 SELECT count(*) FROM biolink.event_leaves() AS l WHERE l.month >= date_trunc('month', now()) AND l.reloptions IS NOT NULL;
 ALTER TABLE biolink.:closed RESET (autovacuum_freeze_min_age, autovacuum_freeze_table_age, autovacuum_vacuum_insert_threshold, autovacuum_vacuum_insert_scale_factor);
-SELECT biolink.job_pending('maintain');
+SELECT EXISTS (SELECT FROM biolink.next_unfrozen_leaf('-infinity')) AS pending;
 CALL pg_temp.run('maintain');
 SELECT c.reloptions FROM pg_class AS c WHERE c.oid = ('biolink.' || :'closed')::regclass;
 ALTER TABLE biolink.:closed SET (autovacuum_freeze_min_age = 7);
-SELECT biolink.job_pending('maintain');
+SELECT EXISTS (SELECT FROM biolink.next_unfrozen_leaf('-infinity')) AS pending;
 CALL pg_temp.run('maintain');
 SELECT 'autovacuum_freeze_min_age=7' = ANY (c.reloptions) AS kept FROM pg_class AS c WHERE c.oid = ('biolink.' || :'closed')::regclass;
 

@@ -153,7 +153,7 @@ is($node->safe_psql('postgres', 'SELECT public.is_there(6) OR public.is_there(5)
 is($node->safe_psql('postgres', 'SELECT * FROM biolink.attribution ORDER BY model, position'), $money, 'who earned something still has');
 is($node->safe_psql('postgres', 'SELECT string_agg(rule, $$,$$) FROM biolink.integrity_check() WHERE NOT ok'), '', 'all rules hold');
 run_job($_) for qw(attribute maintain);
-is(ask('operator', "SELECT biolink.job_pending('maintain')"), 'f', 'nothing is left to do');
+is($node->safe_psql('postgres', 'SELECT biolink.retention_pending()'), 'f', 'nothing is left to do');
 
 # ---- closed months are frozen -------------------------------------------------------
 
