@@ -132,8 +132,8 @@ beside_clicks('partitions that are read cannot be emptied', sub {
 run_job($_) for qw(attribute maintain);
 is(ask('operator', "SELECT biolink.event_horizon() = public.month(4)"), 't', 'what is no longer kept is refused');
 is($node->safe_psql('postgres', 'SELECT public.is_there(6) AND public.is_there(5)'), 't', 'the partitions are still there');
-is(ask('operator', "SELECT last_state, sqlstate IS NULL, rows_failed, error ~ 'emptying event_.*: canceling statement due to lock timeout', failures FROM biolink.job_status WHERE job = 'maintain'"),
-	'done|t|1|t|0', 'which is noted, and no failure');
+is(ask('operator', "SELECT last_state, sqlstate IS NULL, rows_failed > 0, error ~ 'emptying event_.*: canceling statement due to lock timeout', failures FROM biolink.job_status WHERE job = 'maintain'"),
+	'done|t|t|t|0', 'which is noted, and no failure');
 is(ask('shop', q{SELECT status FROM biolink.track(1, '{"kind": "survey", "source": "s", "key": "now"}')}), 'inserted', 'life goes on');
 
 # ---- somebody reads what stays ---------------------------------------------------
