@@ -132,7 +132,7 @@ CREATE FUNCTION biolink.next_unfrozen_leaf(after_month pg_catalog.timestamptz) R
 	-- an operator's own settings stay
 	SELECT l.leaf, l.month FROM biolink.event_leaves() AS l
 		WHERE l.month > $1 AND l.month >= biolink.event_horizon() AND biolink.is_closed(l.month_after)
-			AND NOT EXISTS (SELECT FROM unnest(l.reloptions) AS o (setting) WHERE o.setting LIKE 'autovacuum\_freeze\_min\_age=%')
+			AND NOT EXISTS (SELECT FROM unnest(l.reloptions) AS o (setting) WHERE starts_with(o.setting, 'autovacuum_freeze_min_age='))
 		ORDER BY l.month LIMIT 1
 $$;
 COMMENT ON FUNCTION biolink.next_unfrozen_leaf(pg_catalog.timestamptz) IS 'The partition of the first closed month after a time that autovacuum has not been told to freeze.';

@@ -7,14 +7,14 @@ CREATE ROLE regress_keep_admin; GRANT biolink_admin TO regress_keep_admin;
 INSERT INTO biolink.creator (creator_id, handle) VALUES (7861, 'kept'), (7862, 'kept_too');
 INSERT INTO biolink.link (creator_id, link_id, slug, url) VALUES (7861, 81, 'a', 'https://a.example/'), (7861, 82, 'b', 'https://b.example/'), (7861, 83, 'c', 'https://c.example/');
 -- so long after the start of the month that many months ago
-CREATE FUNCTION pg_temp.ago(months int, after interval DEFAULT '10 days') RETURNS timestamptz LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.ago(months int, after interval DEFAULT '10 days') RETURNS timestamptz LANGUAGE sql SET search_path = pg_catalog AS $$
 	SELECT date_trunc('month', now()) - months * interval '1 month' + after
 $$;
 CREATE FUNCTION pg_temp.tap(at timestamptz, visitor text, slug text DEFAULT 'a', key text DEFAULT NULL, more jsonb DEFAULT '{}', OUT status text, OUT reason text, OUT click_id uuid, OUT redirect text) LANGUAGE sql AS $$
-	SELECT c.status, c.reason, c.click_id, c.redirect_url FROM biolink.click(7861, slug, jsonb_strip_nulls(jsonb_build_object('occurred_at', at, 'visitor', visitor, 'key', key, 'user_agent', 'Mozilla/5.0 (iPhone) Instagram')) || more) AS c
+	SELECT c.status, c.reason, c.click_id, c.redirect_url FROM biolink.click(7861, slug, jsonb_strip_nulls(jsonb_build_object('occurred_at', at, 'visitor', visitor, 'key', key, 'user_agent', 'Mozilla/5.0 (iPhone) Instagram')) OPERATOR(pg_catalog.||) more) AS c
 $$;
 CREATE FUNCTION pg_temp.say(kind text, key text, at timestamptz, more jsonb DEFAULT '{}', creator bigint DEFAULT 7861, OUT status text, OUT detail text) LANGUAGE sql AS $$
-	SELECT t.status, t.detail FROM biolink.track(creator, jsonb_build_object('kind', kind, 'source', 'shop', 'key', key, 'occurred_at', at) || more) AS t
+	SELECT t.status, t.detail FROM biolink.track(creator, jsonb_build_object('kind', kind, 'source', 'shop', 'key', key, 'occurred_at', at) OPERATOR(pg_catalog.||) more) AS t
 $$;
 CREATE FUNCTION pg_temp.sale(order_id text, amount int DEFAULT 1000) RETURNS jsonb LANGUAGE sql AS $$
 	SELECT jsonb_build_object('order_id', order_id, 'amount', amount, 'currency', 'EUR')
@@ -27,7 +27,7 @@ BEGIN
 	RETURN n;
 END
 $$;
-CREATE FUNCTION pg_temp.months_ago(at timestamptz) RETURNS int LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.months_ago(at timestamptz) RETURNS int LANGUAGE sql SET search_path = pg_catalog AS $$
 	SELECT (extract(year FROM a.age) * 12 + extract(month FROM a.age))::int FROM age(date_trunc('month', now()), date_trunc('month', at)) AS a (age)
 $$;
 -- which months have a partition, by how long ago they are; how many rows
@@ -61,8 +61,10 @@ BEGIN
 	END LOOP;
 END
 $$;
-CREATE PROCEDURE pg_temp.rebuild() LANGUAGE sql AS $$
-	SELECT biolink.rebuild_conversions(array_agg(c.creator_id), array_agg(c.conversion_id)) FROM biolink.conversion AS c WHERE c.creator_id IN (7861, 7862)
+CREATE PROCEDURE pg_temp.rebuild() LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM biolink.rebuild_conversions(array_agg(c.creator_id), array_agg(c.conversion_id)) FROM biolink.conversion AS c WHERE c.creator_id IN (7861, 7862);
+END
 $$;
 SELECT set_config('client_min_messages', 'warning', false) \gset ignored_
 CALL pg_temp.run('attribute');
@@ -331,7 +333,7 @@ SELECT 'autovacuum_freeze_min_age=7' = ANY (c.reloptions) AS kept FROM pg_class 
 
 \echo == the parent is analysed when enough has changed
 DELETE FROM biolink.job_memory WHERE task = 'analyze';
-CREATE FUNCTION pg_temp.analysed() RETURNS bool LANGUAGE sql AS $$ SELECT EXISTS (SELECT FROM pg_stats AS s WHERE s.schemaname = 'biolink' AND s.tablename = 'event' AND s.inherited) $$;
+CREATE FUNCTION pg_temp.analysed() RETURNS bool LANGUAGE sql SET search_path = pg_catalog AS $$ SELECT EXISTS (SELECT FROM pg_stats AS s WHERE s.schemaname = 'biolink' AND s.tablename = 'event' AND s.inherited) $$;
 INSERT INTO biolink.event (creator_id, event_id, occurred_at, received_at, kind, source) SELECT 7861, biolink.uuid_v7(t.at), t.at, '2000-01-01', 'survey', 'direct'
 	FROM (SELECT pg_temp.ago(1, n * interval '1 second') AS at FROM generate_series(1, 2000) AS n) AS t;
 SELECT pg_stat_force_next_flush() \gset ignored_
@@ -340,7 +342,7 @@ SELECT pg_temp.analysed();
 SELECT done_until > now() - interval '10 minutes' AS just_now, (details ->> 'tuples')::int >= 2000 AS counted FROM biolink.job_memory WHERE task = 'analyze';
 SELECT biolink.analyze_due();
 -- a little is not enough, a tenth is after a day, and so is anything after a month has begun
-CREATE FUNCTION pg_temp.due(ago interval, written int, tuples int) RETURNS bool LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.due(ago interval, written int, tuples int) RETURNS bool LANGUAGE sql SET search_path = pg_catalog AS $$
 	UPDATE biolink.job_memory SET done_until = now() - ago, details = jsonb_build_object('written', (SELECT w.written FROM biolink.event_writes() AS w) - written, 'tuples', tuples) WHERE task = 'analyze';
 	SELECT biolink.analyze_due()
 $$;
