@@ -244,7 +244,7 @@ UPDATE biolink.creator SET settings = '{}' WHERE creator_id = 7861;
 
 \echo == partitions: none is made for what is not kept
 SELECT biolink.ensure_event_partition(pg_temp.ago(6));
-INSERT INTO biolink.event (creator_id, event_id, occurred_at, received_at, kind, source) SELECT 7861, biolink.uuid_v7(t.at), t.at, '2000-01-01', 'survey', 'direct'
+INSERT INTO biolink.event_default (creator_id, event_id, occurred_at, received_at, kind, source) SELECT 7861, biolink.uuid_v7(t.at), t.at, '2000-01-01', 'survey', 'direct'
 	FROM (SELECT pg_temp.ago(6, n * interval '1 second') AS at FROM generate_series(1, 10500) AS n) AS t;
 SELECT count(*) FROM biolink.missing_event_partitions() AS m (month) WHERE m.month < now();
 SELECT biolink.retention_pending();
@@ -334,13 +334,11 @@ SELECT 'autovacuum_freeze_min_age=7' = ANY (c.reloptions) AS kept FROM pg_class 
 \echo == the parent is analysed when enough has changed
 DELETE FROM biolink.job_memory WHERE task = 'analyze';
 CREATE FUNCTION pg_temp.analysed() RETURNS bool LANGUAGE sql SET search_path = pg_catalog AS $$ SELECT EXISTS (SELECT FROM pg_stats AS s WHERE s.schemaname = 'biolink' AND s.tablename = 'event' AND s.inherited) $$;
-INSERT INTO biolink.event (creator_id, event_id, occurred_at, received_at, kind, source) SELECT 7861, biolink.uuid_v7(t.at), t.at, '2000-01-01', 'survey', 'direct'
-	FROM (SELECT pg_temp.ago(1, n * interval '1 second') AS at FROM generate_series(1, 2000) AS n) AS t;
+SELECT status, count(*) FROM biolink.track_batch(7861, (SELECT json_agg(jsonb_build_object('kind', 'survey', 'source', 'many', 'key', n::text, 'occurred_at', pg_temp.ago(1, n * interval '1 second'))) FROM generate_series(1, 2000) AS n)) GROUP BY 1;
 SELECT pg_stat_force_next_flush() \gset ignored_
 CALL pg_temp.run('maintain');
 SELECT pg_temp.analysed();
 SELECT done_until > now() - interval '10 minutes' AS just_now, (details ->> 'tuples')::int >= 2000 AS counted FROM biolink.job_memory WHERE task = 'analyze';
-SELECT biolink.analyze_due();
 -- a little is not enough, a tenth is after a day, and so is anything after a month has begun
 CREATE FUNCTION pg_temp.due(ago interval, written int, tuples int) RETURNS bool LANGUAGE sql SET search_path = pg_catalog AS $$
 	UPDATE biolink.job_memory SET done_until = now() - ago, details = jsonb_build_object('written', (SELECT w.written FROM biolink.event_writes() AS w) - written, 'tuples', tuples) WHERE task = 'analyze';
