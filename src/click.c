@@ -8,7 +8,8 @@
  *
  * Invariants:
  *	- One call stores at most one event, and nothing when its key was seen
- *	  before or the link or creator is unknown.
+ *	  before, the link or creator is unknown, or events of its time are no
+ *	  longer kept.
  *	- Nothing is updated: rows are only added.
  *	- The token is signed over the event id that is stored, and a bot gets none.
  *
@@ -198,6 +199,8 @@ click(PG_FUNCTION_ARGS)
 		refused = "unknown_link";
 	else if (!link->active)
 		refused = "inactive_link";
+	else if (row.occurred_at < event_horizon())
+		refused = "too_old";
 	if (refused != NULL)
 	{
 		values[STATUS] = CStringGetTextDatum("refused");
@@ -271,6 +274,7 @@ open_page(PG_FUNCTION_ARGS)
 	Datum		values[COLUMNS] = {0};
 	bool		nulls[COLUMNS];
 	const CreatorConfig *creator;
+	const char *refused = NULL;
 	EventRow	row = {0};
 	Request		request;
 	Slice		key;
@@ -292,9 +296,13 @@ open_page(PG_FUNCTION_ARGS)
 
 	creator = creator_config(row.creator_id);
 	if (creator == NULL)
+		refused = "unknown_creator";
+	else if (row.occurred_at < event_horizon())
+		refused = "too_old";
+	if (refused != NULL)
 	{
 		values[IS_BOT] = BoolGetDatum(row.is_bot);
-		values[REASON] = CStringGetTextDatum("unknown_creator");
+		values[REASON] = CStringGetTextDatum(refused);
 		nulls[IS_BOT] = nulls[REASON] = false;
 		return HeapTupleGetDatum(result_tuple(&shape, fcinfo, values, nulls));
 	}

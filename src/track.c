@@ -1005,6 +1005,11 @@ revise(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 	Sale		own;
 	Sale		other;
 
+	if (row->occurred_at < event_horizon() || known_at < event_horizon())
+	{
+		park(event, "too_old", answer);
+		return;
+	}
 	if (event->sink != NULL)
 		event_sink_flush(event->sink);
 	if (plan_find(&known_order_plan, values, NULL) == 0)
@@ -1111,6 +1116,11 @@ track_claimed(TrackedEvent *event, TrackAnswer *answer)
 {
 	EventRow   *row = &event->row;
 
+	if (row->occurred_at < event_horizon())
+	{
+		take_back(event, "too_old", answer);
+		return;
+	}
 	work_out(event);
 	switch (event->effect)
 	{
