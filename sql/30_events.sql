@@ -297,7 +297,7 @@ COMMENT ON FUNCTION biolink.track(pg_catalog.int8, pg_catalog.jsonb) IS
 
 CREATE FUNCTION biolink.track_batch(creator_id pg_catalog.int8, events pg_catalog.json)
 	RETURNS TABLE (ordinal pg_catalog.int4, status pg_catalog.text, event_id pg_catalog.uuid, detail pg_catalog.text)
-	LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 1000
+	LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 100
 	AS 'MODULE_PATHNAME', 'track_batch';
 COMMENT ON FUNCTION biolink.track_batch(pg_catalog.int8, pg_catalog.json) IS
 	'Takes an array of events as biolink.track() takes each of them, in one transaction: one row per event, ordinal from 1, in order. Of events with one key the first wins. '
@@ -325,6 +325,8 @@ DECLARE
 BEGIN
 	IF replay_parked.creator_id IS NULL THEN
 		RAISE EXCEPTION 'argument "creator_id" must not be null' USING ERRCODE = 'invalid_parameter_value';
+	ELSIF max_events < 0 THEN
+		RAISE EXCEPTION 'argument "max_events" must not be negative' USING ERRCODE = 'invalid_parameter_value';
 	END IF;
 	FOR parked IN
 		SELECT p.parked_id, p.sealed FROM biolink.event_parked AS p
@@ -362,7 +364,7 @@ END
 $$;
 COMMENT ON FUNCTION biolink.replay_parked(pg_catalog.int8, pg_catalog.text, pg_catalog.uuid, pg_catalog.int4) IS
 	'Hands parked events to track() again, as they came, oldest first: all that were not replayed yet, or those parked for a reason, or one. One row each: the answer of track(), or rejected with the reason. What is taken is marked (replayed_at, replayed_as) and not replayed again; what conflicts or is rejected stays. '
-	'Errors: 22023 for a creator that is NULL; 55000 for key trouble.';
+	'Errors: 22023 for a creator that is NULL and a negative max_events; 55000 for key trouble.';
 ALTER FUNCTION biolink.replay_parked(pg_catalog.int8, pg_catalog.text, pg_catalog.uuid, pg_catalog.int4) OWNER TO biolink_owner;
 GRANT EXECUTE ON FUNCTION biolink.replay_parked(pg_catalog.int8, pg_catalog.text, pg_catalog.uuid, pg_catalog.int4) TO biolink_app, biolink_admin;
 

@@ -6,6 +6,7 @@
 --   One payment has one order_id, which every message that carries its money knows: a message that does not know it carries no money.
 --   Money that was taken and came back (a refund that failed, a dispute won) is told by two events, so that the order of arrival is of no
 --   account.
+--   No backslash stands in a body: what it means in a string depends on the caller's standard_conforming_strings.
 
 -- ---- money and time ---------------------------------------------------------
 
@@ -35,7 +36,7 @@ CREATE FUNCTION biolink.try_minor_units(amount pg_catalog.text, currency pg_cata
 DECLARE
 	value numeric;
 BEGIN
-	IF amount ~ '^-?[0-9]{1,20}(\.[0-9]{1,20})?$' THEN
+	IF amount ~ '^-?[0-9]{1,20}([.][0-9]{1,20})?$' THEN
 		value := amount::numeric * 10::numeric ^ biolink.currency_digits(currency);
 		IF value = trunc(value) AND abs(value) <= 9007199254740991 THEN
 			RETURN value::int8;
@@ -88,7 +89,7 @@ CREATE FUNCTION biolink.unix_milliseconds(value pg_catalog.text) RETURNS pg_cata
 DECLARE
 	-- a cast to timestamptz would depend on settings and raise errors of other classes
 	part CONSTANT text[] := regexp_match(value,
-		'^(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):?(\d\d))$');
+		'^([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:[.]([0-9]{1,9}))?(?:[Zz]|([+-])([0-9]{2}):?([0-9]{2}))$');
 	first_of_month date;
 BEGIN
 	IF part IS NULL OR part[1] = '0000' OR part[2]::int4 NOT BETWEEN 1 AND 12
@@ -688,7 +689,7 @@ CREATE FUNCTION biolink.shopify_time(object pg_catalog.jsonb, what pg_catalog.te
 DECLARE
 	key text;
 BEGIN
-	FOREACH key IN ARRAY keys LOOP
+	FOREACH key IN ARRAY COALESCE(keys, '{}') LOOP
 		IF object ->> key IS NOT NULL THEN
 			IF biolink.unix_milliseconds(object ->> key) IS NULL THEN
 				RAISE EXCEPTION 'key "%" of the Shopify % must be a time with offset', key, what

@@ -168,14 +168,24 @@ static SavedPlan key_history_plan = SAVED_PLAN(
 	"INSERT INTO biolink.event_key (creator_id, source, key, event_id, kind, revision, digest, received_at)"
 	" SELECT k.creator_id, 'biolink:revision', pg_catalog.concat(pg_catalog.length(k.source), ':', k.source, ':', k.key, ':', k.revision),"
 	" k.event_id, k.kind, k.revision, k.digest, k.received_at FROM biolink.event_key AS k"
-	" WHERE k.creator_id OPERATOR(pg_catalog.=) $1 AND k.source OPERATOR(pg_catalog.=) $2 AND k.key OPERATOR(pg_catalog.=) $3",
+	" WHERE k.creator_id OPERATOR(pg_catalog.=) $1 AND k.source OPERATOR(pg_catalog.=) $2 AND k.key OPERATOR(pg_catalog.=) $3"
+	/* whoever sees an older revision than there is has to be told that, not that it is written down already */
+	" FOR UPDATE",
 	"ltt");
 
 /* A lower revision that comes after a higher one. */
 static SavedPlan key_lower_plan = SAVED_PLAN(
 	"INSERT INTO biolink.event_key (creator_id, source, key, event_id, kind, revision, digest, received_at)"
-	" VALUES ($1, 'biolink:revision', pg_catalog.concat(pg_catalog.length($2), ':', $2, ':', $3, ':', $6), $4, $5, $6, $7, $8)",
+	" VALUES ($1, 'biolink:revision', pg_catalog.concat(pg_catalog.length($2), ':', $2, ':', $3, ':', $6), $4, $5, $6, $7, $8)"
+	/* it may be there for a transaction that cannot see it: that one has to be tried again */
+	" ON CONFLICT DO NOTHING",
 	"lttutlxz");
+
+/* The event of a key is the one whose order was booked. */
+static SavedPlan key_counts_plan = SAVED_PLAN(
+	"UPDATE biolink.event_key AS k SET event_id = $4"
+	" WHERE k.creator_id OPERATOR(pg_catalog.=) $1 AND k.source OPERATOR(pg_catalog.=) $2 AND k.key OPERATOR(pg_catalog.=) $3",
+	"lttu");
 
 static SavedPlan key_had_plan = SAVED_PLAN(
 	"SELECT k.event_id, k.digest FROM biolink.event_key AS k"
@@ -1080,11 +1090,15 @@ event_key_revise(int64 creator_id, Slice source, const char *stored_key,
 	plan_execute(&key_revise_plan, values, NULL);
 }
 
-/* event_key_note_lower remembers a lower revision that comes after a higher one, so that it is known when it is sent again. */
+/*
+ * event_key_note_lower remembers a lower revision that comes after a higher
+ * one, so that it is known when it is sent again; counts says that it is the one
+ * whose order is booked.
+ */
 void
 event_key_note_lower(int64 creator_id, Slice source, const char *stored_key,
 					 const pg_uuid_t *event_id, Slice kind, int64 revision,
-					 const EventDigest *digest, TimestampTz received_at)
+					 const EventDigest *digest, TimestampTz received_at, bool counts)
 {
 	Datum		values[8] = {
 		Int64GetDatum(creator_id), slice_datum(source), CStringGetTextDatum(stored_key), UUIDPGetDatum(event_id),
@@ -1092,6 +1106,8 @@ event_key_note_lower(int64 creator_id, Slice source, const char *stored_key,
 	};
 
 	plan_execute(&key_lower_plan, values, NULL);
+	if (counts)
+		plan_execute(&key_counts_plan, values, NULL);
 }
 
 /* event_key_had tells whether a lower revision was sent before, what it made, and whether it had this content. */

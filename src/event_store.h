@@ -202,7 +202,7 @@ extern void event_key_revise(int64 creator_id, Slice source, const char *stored_
 							 const pg_uuid_t *event_id);
 extern void event_key_note_lower(int64 creator_id, Slice source, const char *stored_key,
 								 const pg_uuid_t *event_id, Slice kind, int64 revision,
-								 const EventDigest *digest, TimestampTz received_at);
+								 const EventDigest *digest, TimestampTz received_at, bool counts);
 extern bool event_key_had(int64 creator_id, Slice source, const char *stored_key,
 						  int64 revision, const EventDigest *digest, Slice content,
 						  pg_uuid_t *event_id, bool *same_content);

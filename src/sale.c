@@ -70,14 +70,25 @@ static SavedPlan sales_plan = SAVED_PLAN(
 	" ORDER BY s.event_id IS NULL, m.booked_at, s.order_id",
 	"lT");
 
+static SavedPlan state_plan = SAVED_PLAN(
+	"SELECT pg_catalog.concat_ws(' ', pg_catalog.count(*), pg_catalog.sum(l.entries), pg_catalog.string_agg(DISTINCT n.order_id, ' '))"
+	" FROM (SELECT DISTINCT k.order_id FROM pg_catalog.unnest($2) AS u (ref)"
+	"  CROSS JOIN LATERAL (SELECT r.order_id FROM biolink.order_ref AS r"
+	"   WHERE r.creator_id OPERATOR(pg_catalog.=) $1 AND r.ref OPERATOR(pg_catalog.=) u.ref OFFSET 0) AS k) AS d"
+	" CROSS JOIN LATERAL (SELECT r.ref, r.order_id FROM biolink.order_ref AS r"
+	"  WHERE r.creator_id OPERATOR(pg_catalog.=) $1 AND r.order_id OPERATOR(pg_catalog.=) d.order_id OFFSET 0) AS n"
+	" CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS entries FROM biolink.ledger AS b"
+	"  WHERE b.creator_id OPERATOR(pg_catalog.=) $1 AND b.order_id OPERATOR(pg_catalog.=) n.ref) AS l",
+	"lT");
+
 static SavedPlan had_plan = SAVED_PLAN(
 	"SELECT 1 FROM (SELECT r.ref FROM biolink.order_ref AS r"
 	"  WHERE r.creator_id OPERATOR(pg_catalog.=) $1 AND r.order_id OPERATOR(pg_catalog.=) $2 OFFSET 0) AS n"
-	" CROSS JOIN LATERAL (SELECT v.kind, v.payment, v.amount FROM biolink.event AS v"
+	" CROSS JOIN LATERAL (SELECT v.kind, v.payment, v.amount, v.currency FROM biolink.event AS v"
 	"  WHERE v.creator_id OPERATOR(pg_catalog.=) $1 AND v.order_id OPERATOR(pg_catalog.=) n.ref OFFSET 0) AS e"
 	" WHERE e.kind OPERATOR(pg_catalog.=) 'order' AND COALESCE(e.payment, 'paid') OPERATOR(pg_catalog.=) 'paid'"
-	" AND e.amount OPERATOR(pg_catalog.=) $3 LIMIT 1",
-	"ltl");
+	" AND e.amount OPERATOR(pg_catalog.=) $3 AND e.currency OPERATOR(pg_catalog.=) $4 LIMIT 1",
+	"ltlt");
 
 static SavedPlan rename_plan = SAVED_PLAN(
 	"UPDATE biolink.order_ref SET order_id = $2, event_id = NULL"
@@ -120,13 +131,31 @@ turn_lock(int64 creator_id, int turn, bool take)
 		LockRelease(&tag, ExclusiveLock, false);
 }
 
+/* state_of tells how things stand with what some references name, for the transaction or, where latest says so, for anybody who begins now. */
+static char *
+state_of(Datum *values, bool latest)
+{
+	bool		isnull;
+	char	   *state;
+
+	if (latest)
+		plan_read_latest(&state_plan, values, NULL);
+	else
+		plan_execute(&state_plan, values, NULL);
+	state = TextDatumGetCString(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	return state;
+}
+
 /*
  * order_turns_take makes all who are told something of one sale wait for each
  * other to the end of the transaction: what one may do depends on what the
  * others did.  Turns are those of the references and of the order ids by which
  * their sales go, taken in ascending order and before any key; where it turns
  * out that one more is needed, they are given back and taken again.  The locks
- * are of a class that SQL cannot take.  known tells afterwards which references
+ * are of a class that SQL cannot take.  A transaction that cannot see what those
+ * did for whom it has waited has to be tried again: most of it is new rows, with
+ * which nothing that it writes would collide.  known tells afterwards which references
  * name something, and nobody else can change that.
  */
 void
@@ -176,6 +205,12 @@ order_turns_take(int64 creator_id, Datum *refs, int nrefs, bool *known)
 				turn_lock(creator_id, turn, false);
 		}
 	}
+
+	if (IsolationUsesXactSnapshot() && strcmp(state_of(values, false), state_of(values, true)) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update"),
+				 errdetail("Another transaction told something of the same sale after this one had begun to look.")));
 }
 
 /* read_sale fills in a sale from a row of sales_plan. */
@@ -257,11 +292,14 @@ sales_read(int64 creator_id, Datum *refs, int nrefs, EventSink *sink, Sales *sal
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* sale_had tells whether a sale was told with this amount by an order that was accepted. */
+/* sale_had tells whether a sale was told with this amount, in its currency, by an order that was accepted. */
 bool
 sale_had(int64 creator_id, const Sale *sale, int64 amount)
 {
-	Datum		values[3] = {Int64GetDatum(creator_id), CStringGetTextDatum(sale->order_id), Int64GetDatum(amount)};
+	Datum		values[4] = {
+		Int64GetDatum(creator_id), CStringGetTextDatum(sale->order_id), Int64GetDatum(amount),
+		CStringGetTextDatum(sale->currency)
+	};
 
 	return plan_execute(&had_plan, values, NULL) > 0;
 }

@@ -810,7 +810,7 @@ take_sale(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 
 	if (known != NULL && known->revision > event->revision)
 		event_key_note_lower(row->creator_id, row->source, event->stored_key, &row->event_id, row->kind,
-							 event->revision, &event->digest, row->received_at);
+							 event->revision, &event->digest, row->received_at, true);
 	else if (known != NULL)
 		event_key_revise(row->creator_id, row->source, event->stored_key, event->revision,
 						 &event->digest, &row->event_id);
@@ -847,7 +847,11 @@ take_unpaid(TrackedEvent *event, const char *status, const char *detail, TrackAn
 	if (disagreement(&sales) == NULL)
 		join(event, &sales, false, NULL);
 	else
+	{
 		event->row.flags |= FLAG_REFS_DIFFER;
+		/* it is evidence of what its order_id names */
+		sales_read(event->row.creator_id, event->refs, 1, event->sink, &sales);
+	}
 	record(event, status, detail, answer);
 	if (sales.nbooked > 0 && (has_evidence(&event->row) || event->row.merged))
 		queue(event, &sales.sales[0].conversion_id, "evidence");
@@ -981,12 +985,12 @@ change_sale(TrackedEvent *event, const KnownKey *known, const Sale *own, TrackAn
 }
 
 /*
- * revise takes a higher revision of an order under its key.  A sale costs what
- * it says from now on; an order that had not been paid becomes a sale when it
- * now is.  The older version stays as it was.
+ * known_order finds what the order that a key stands for goes by and whether it
+ * was paid; has_own and own tell what that names.  False where the event is of
+ * another order, which is none that both names mean.
  */
-static void
-revise(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
+static bool
+known_order(TrackedEvent *event, const KnownKey *known, bool *paid, bool *has_own, Sale *own)
 {
 	EventRow   *row = &event->row;
 	TimestampTz known_at = uuidv7_time(&known->event_id);
@@ -999,10 +1003,7 @@ revise(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 	HeapTuple	tuple;
 	TupleDesc	shape;
 	bool		isnull;
-	bool		paid;
 	char	   *order_id;
-	bool		has_own;
-	Sale		own;
 	Sale		other;
 
 	if (row->occurred_at < event_horizon() || known_at < event_horizon())
@@ -1013,18 +1014,31 @@ revise(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 	if (event->sink != NULL)
 		event_sink_flush(event->sink);
 	if (plan_find(&known_order_plan, values, NULL) == 0)
-	{
-		park(event, "key_reused", answer);
-		return;
-	}
+		return false;
 	tuple = SPI_tuptable->vals[0];
 	shape = SPI_tuptable->tupdesc;
-	paid = DatumGetBool(SPI_getbinval(tuple, shape, 1, &isnull));
+	*paid = DatumGetBool(SPI_getbinval(tuple, shape, 1, &isnull));
 	order_id = TextDatumGetCString(SPI_getbinval(tuple, shape, 2, &isnull));
 
-	has_own = named_by(event, CStringGetTextDatum(order_id), &own);
-	if (!slice_is(row->order_id, order_id) &&
-		!(has_own && named_by(event, event->refs[0], &other) && strcmp(own.order_id, other.order_id) == 0))
+	*has_own = named_by(event, CStringGetTextDatum(order_id), own);
+	return slice_is(row->order_id, order_id) ||
+		(*has_own && named_by(event, event->refs[0], &other) && strcmp(own->order_id, other.order_id) == 0);
+}
+
+/*
+ * revise takes a higher revision of an order under its key.  A sale costs what
+ * it says from now on; an order that had not been paid becomes a sale when it
+ * now is.  The older version stays as it was.
+ */
+static void
+revise(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
+{
+	EventRow   *row = &event->row;
+	bool		paid;
+	bool		has_own;
+	Sale		own;
+
+	if (!known_order(event, known, &paid, &has_own, &own))
 		/* another order */
 		park(event, "key_reused", answer);
 	else if (paid && event->effect != EFFECT_SALE)
@@ -1033,7 +1047,7 @@ revise(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 	else if (paid)
 	{
 		if (!has_own || !own.booked)
-			elog(ERROR, "order \"%s\" has no ledger row", order_id);
+			elog(ERROR, "order \"%.*s\" has no ledger row", (int) row->order_id.len, row->order_id.data);
 		if (!slice_is(row->currency, own.currency))
 			park(event, "currency_mismatch", answer);
 		else if (own.is_test != row->is_test)
@@ -1057,7 +1071,16 @@ take_lower(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 {
 	EventRow   *row = &event->row;
 	Sales		sales;
+	bool		paid;
+	bool		has_own;
+	Sale		own;
 
+	if (!known_order(event, known, &paid, &has_own, &own))
+	{
+		/* a key is of one order, whichever revision comes first */
+		park(event, "key_reused", answer);
+		return;
+	}
 	named_sales(event, &sales);
 	if (event->effect == EFFECT_SALE && sales.nbooked == 0)
 	{
@@ -1066,7 +1089,7 @@ take_lower(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 		return;
 	}
 	event_key_note_lower(row->creator_id, row->source, event->stored_key, &row->event_id, row->kind,
-						 event->revision, &event->digest, row->received_at);
+						 event->revision, &event->digest, row->received_at, false);
 	row->merged = event->effect == EFFECT_SALE;
 	take_unpaid(event, "updated", "a higher revision is known", answer);
 }

@@ -141,12 +141,13 @@ in_halves(Batch *batch, int from, int to, BatchWork work)
 	{
 		MemoryContextSwitchTo(batch->context);
 		error = CopyErrorData();
-		if (!is_the_datas(error->sqlerrcode))
-			PG_RE_THROW();
 		FlushErrorState();
+		/* whatever the error is: nobody above knows of the subtransaction */
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
+		if (!is_the_datas(error->sqlerrcode))
+			ReThrowError(error);
 	}
 	PG_END_TRY();
 	MemoryContextReset(batch->piece);

@@ -108,7 +108,6 @@ class Database:
                 self.dba.run("CREATE ROLE %s LOGIN" % role)
             self.dba.run("GRANT %s TO %s" % (group, role))
         self.app, self.admin, self.analyst = Session(APP), Session(ADMIN), Session(ANALYST)
-        self.has_batches = bool(self.dba.run("SELECT 1 FROM pg_catalog.pg_proc WHERE proname = 'track_batch'"))
 
     def drop_roles(self):
         """Take the login roles away again: nobody else in the cluster should meet them."""

@@ -8,6 +8,7 @@ Invariants:
   that call n returned, {"$id": n} its event id, {"$hex": n} the same without dashes,
   {"$url": n} a landing URL that carries the token.  "damage" in a reference spoils the
   text.  Where call n returned none (or is no longer there), the member is left out.
+  {"$now": s} is the time of sending, s seconds later.
 - Every call but the first sends of "now" states its time, in whole microseconds.
 - Only random() is drawn from the generator, so a seed means the same on every Python.
 - A history that may be shuffled holds no two calls whose order decides what is true: no
@@ -17,11 +18,16 @@ Invariants:
 
 import datetime
 import random
+import time
 
 import model
 from model import DAY, HOUR, MINUTE, SECOND
 
-PROFILES = ("mixed", "shuffle", "long", "ties", "refunds", "tenants", "conflicts", "edges", "imports")
+PROFILES = ("mixed", "shuffle", "long", "ties", "messengers", "refunds", "tenants", "references", "conflicts", "edges", "imports",
+            "permutations")
+# Histories whose order of arrival decides nothing.
+ANY_ORDER = ("shuffle", "messengers")
+MOST = 2 ** 53 - 1
 CURRENCIES = ("USD", "EUR", "JPY", "KWD")
 SOURCES = ("shop", "stripe", "import")
 UTM = ("alpha_mail", "beta_ads", "gamma_post")
@@ -94,12 +100,14 @@ def damaged(token, how):
 ABSENT = object()
 
 
-def resolve(value, results):
+def resolve(value, results, now=None):
     """Put the results of earlier calls in the place of references; drop what is not there."""
     if isinstance(value, list):
-        return [item for item in (resolve(v, results) for v in value) if item is not ABSENT]
+        return [item for item in (resolve(v, results, now) for v in value) if item is not ABSENT]
     if not isinstance(value, dict):
         return value
+    if "$now" in value:
+        return format_time((int(time.time() * SECOND) if now is None else now) + value["$now"] * SECOND)
     for name in ("$token", "$id", "$hex", "$url"):
         if name in value:
             known = results.get(value[name], {})
@@ -111,7 +119,7 @@ def resolve(value, results):
             if "damage" in value:
                 text = damaged(text, value["damage"])
             return value["base"] + "?bl=" + text if name == "$url" else text
-    found = {k: resolve(v, results) for k, v in value.items()}
+    found = {k: resolve(v, results, now) for k, v in value.items()}
     return {k: v for k, v in found.items() if v is not ABSENT}
 
 
@@ -130,6 +138,7 @@ class Writer:
         self.span = 45 * DAY
         self.used_times = set()
         self.money_keys = []
+        self.sales = 0
         count = self.dice.number(2, 3) if profile == "tenants" else 1
         self.creators = [self._creator(i) for i in range(count)]
         self.people = [self._person(i) for i in range(self.dice.number(3, 6))]
@@ -152,6 +161,8 @@ class Writer:
                 settings["half_life"] = dice.pick(("6 hours", "1 days", "30 days"))
             if dice.chance(0.3):
                 settings["max_touches"] = dice.pick((1, 2, 3, 7))
+        if self.profile in ("messengers", "references", "permutations") and dice.chance(0.6):
+            settings["revenue_excludes"] = [p for p in model.PARTS if dice.chance(0.6)]
         links = [
             {
                 "slug": "l%d" % i,
@@ -206,7 +217,7 @@ class Writer:
             return at // step * step + dice.pick((0, 0, 0, 1, 999))
         if dice.chance(0.5):
             at = at // 1000 * 1000
-        while self.profile == "shuffle" and at in self.used_times:
+        while self.profile in ANY_ORDER and at in self.used_times:
             at += 1
         self.used_times.add(at)
         return at
@@ -385,6 +396,11 @@ class Writer:
     def order(self, creator, person, at, touches):
         """Track an order and what follows from it: second reports, refunds, disputes, revisions."""
         dice = self.dice
+        if self.profile == "messengers" and dice.chance(0.8):
+            self.sales += 1
+            for event, when in self.sale(creator, person, touches, "s%d-" % self.sales, at):
+                self.add("track", when, creator=creator, event=event)
+            return
         self.orders += 1
         order_id = "o%d" % self.orders
         if self.profile == "tenants" and dice.chance(0.5):
@@ -448,6 +464,142 @@ class Writer:
             self.add("track", at + HOUR, creator=creator, event=other)
         self._afterwards(creator, body, amount, at, conflicts)
 
+    def sale(self, creator, person, touches, prefix, at, most=6):
+        """Return [(event, time)]: one sale as several messengers tell it, none of which contradicts another.
+
+        Each has a name of its own for the sale, and the names hang together over references that
+        one or the other knows.  Instead, one messenger may tell it in revisions.
+        """
+        dice = self.dice
+        currency = dice.pick(self.creators[creator]["currencies"])
+        amount = dice.pick((self.amount(), dice.number(1, 50000), 0, MOST))
+        parts = {p: dice.pick((0, 1, dice.number(0, 20000), amount)) for p in model.PARTS if dice.chance(0.5)}
+        common = {"test": True} if person["test"] or dice.chance(0.05) else {}
+        told, names = [], []
+
+        def name():
+            """Return a name of the sale that hangs together with those before: which to use, and which to refer to."""
+            new = prefix + dice.pick(("pi", "cs", "in", "ch", "no", "gid://shop/")) + str(len(names))
+            known = [n for n in names if dice.chance(0.3)] or names[-1:]
+            names.append(new)
+            refs = known + [new] if dice.chance(0.2) else list(known)
+            if known and dice.chance(0.3):
+                # the other way round: an old name, which refers to the new one
+                return known[0], [new]
+            return new, refs
+
+        def tell(kind, when, **members):
+            """Add an event of one messenger."""
+            order_id, refs = name()
+            event = {"kind": kind, "source": dice.pick(SOURCES), "key": prefix + "k%d" % len(told), "occurred_at": self.stamp(when)}
+            event.update(common, order_id=order_id, **members)
+            if refs:
+                event["order_refs"] = refs
+            told.append((event, when))
+            return event
+
+        def stated(whole=False):
+            """Return some of the parts, or all of them."""
+            return {p: v for p, v in parts.items() if whole or dice.chance(0.6)}
+
+        if dice.chance(0.25):
+            value = amount
+            for revision in range(1, dice.number(3, 4)):
+                event = tell("order", at + revision * HOUR, amount=value, currency=currency, revision=revision, **stated(True))
+                event.update(self.evidence(creator, person, touches), key=prefix + "k", source="shop", order_id=names[0])
+                if revision == 1 and dice.chance(0.3):
+                    event["payment"] = "pending"
+                value = dice.pick((value, self.amount(), value // 2))
+                parts = {p: dice.number(0, 20000) for p in parts}
+        else:
+            for _ in range(dice.number(1, 4)):
+                tell("order", at + dice.number(-3600, 3600) * SECOND, amount=amount, currency=currency,
+                     **stated(), **self.evidence(creator, person, touches))
+        while len(told) < most and dice.chance(0.5):
+            draw = dice.number(1, 6)
+            when = at + dice.pick((-DAY, HOUR, 9 * DAY)) + dice.number(0, 999)
+            if draw <= 3:
+                size = dice.pick((max(amount, 1), amount // 2 + 1, amount // 3 + 1, min(amount + 1, MOST)))
+                tell(dice.pick(("refund", "refund", "dispute", "dispute_won")), when, amount=size, currency=currency)
+            elif draw == 4:
+                tell("order", when, amount=dice.pick((amount, 3)), currency=dice.pick((currency, "CHF")), payment=dice.pick(("pending", "failed")),
+                     **self.evidence(creator, person, touches))
+            else:
+                event = {"kind": dice.pick(("checkout", "invoice", "lead")), "source": dice.pick(SOURCES), "key": prefix + "k%d" % len(told),
+                         "occurred_at": self.stamp(when), "order_id": dice.pick(names), "order_refs": [prefix + "nothing"]}
+                event.update(common, **self.evidence(creator, person, touches))
+                told.append((event, when))
+        return told
+
+    def _soup(self, creator):
+        """Tell of orders with a few names, amounts and keys, whatever they then say of each other."""
+        dice = self.dice
+        money = self.creators[creator]["currencies"]
+        names = ["n%d" % i for i in range(dice.number(3, 9))]
+        keys = {}
+        for _ in range(dice.number(15, 45)):
+            person = dice.pick(self.people)
+            at = self.moment(self.start + dice.number(5, 40) * DAY + dice.number(0, 86400) * SECOND)
+            kind = dice.pick(("order",) * 6 + ("refund", "refund", "dispute", "dispute_won", "checkout"))
+            event = {"order_id": dice.pick(names), "amount": dice.pick((100, 100, 100, 120, 7)), "currency": money[0] if dice.chance(0.93) else dice.pick(CURRENCIES)}
+            if dice.chance(0.45):
+                event["order_refs"] = [dice.pick(names) for _ in range(dice.pick((0, 1, 1, 1, 2, 3)))]
+            if dice.chance(0.04):
+                event["order_refs"] = dice.pick(("n1", [""], [1], {}, ["n1", None], 5, False))
+            if dice.chance(0.03):
+                event["test"] = True
+            if kind == "order":
+                if dice.chance(0.2):
+                    event["payment"] = dice.pick(("pending", "failed", "paid"))
+                for part in model.PARTS:
+                    if dice.chance(0.2):
+                        event[part] = dice.pick((0, 1, 19, 33, None))
+                        if dice.chance(0.04):
+                            event[part] = dice.pick((-1, "1", 1.5, True))
+                if dice.chance(0.4):
+                    # a key with revisions: mostly of the same order
+                    key = dice.pick(("r1", "r2", "r3"))
+                    if key in keys and dice.chance(0.8):
+                        event["order_id"] = keys[key]
+                    keys.setdefault(key, event["order_id"])
+                    event.update(key=key, source="shop", revision=dice.number(1, 6))
+            elif kind in ("refund", "dispute_won"):
+                event["amount"] = dice.pick((1, 30, 100, 130))
+                if dice.chance(0.2):
+                    event.pop("currency")
+            if kind in ("order", "checkout"):
+                event.update(self.evidence(creator, person, person["touches"]))
+            self.money_event(creator, kind, at, **event)
+
+    def _permutations(self, creator):
+        """Tell of a few sales again and again, each time in another order and cut into other batches; return the calls."""
+        dice = self.dice
+        for person in self.people[:2]:
+            self.session(creator, person, self.start + dice.number(0, 5) * DAY)
+        calls, rest = list(self.calls), []
+        for number in range(2):
+            person = dice.pick(self.people[:2])
+            prefix = "S%d-" % number
+            events = [e for e, _ in self.sale(creator, person, person["touches"], prefix, self.start + 6 * DAY, 5)]
+            for turn in range(16 if len(events) >= 4 else 6):
+                order = list(events)
+                dice.shuffle(order)
+                copies = [renamed(e, prefix, "%sp%d-" % (prefix, turn)) for e in order]
+                rest.append([{"op": "track", "creator": creator, "event": e} for e in copies])
+        # the sales run side by side
+        mode = {}
+        while rest:
+            mine = dice.pick(rest)
+            at_once = mode.setdefault(id(mine), dice.pick((1, 1, 2, 9)))
+            calls += mine[:at_once]
+            del mine[:at_once]
+            if not mine:
+                rest = [r for r in rest if r]
+        for number, call in enumerate(calls, 1):
+            assert call.setdefault("n", number) == number
+            call.pop("at", None)
+        self.calls = calls
+
     def _pay_later(self, creator, at, body):
         """Track an order as pending and then, by a higher revision of the same key, as paid."""
         pending = self.money_event(creator, "order", at, **dict(body, payment="pending", revision=1))
@@ -487,7 +639,7 @@ class Writer:
         """Track an event that is only recorded, or one that cannot be taken."""
         dice = self.dice
         draw = dice.number(1, 8)
-        if draw <= 3 or self.profile == "shuffle":
+        if draw <= 3 or self.profile in ANY_ORDER:
             self.money_event(creator, dice.pick(("scroll", "claim", "exposure")), at, context={"x": 1})
             return
         order = {"order_id": "bad%d" % dice.number(1, 3), "amount": 5, "currency": "USD"}
@@ -519,8 +671,13 @@ class Writer:
                 self._long(index)
             if self.profile == "edges":
                 self._edges(index)
+            if self.profile == "permutations":
+                self._permutations(index)
+                continue
             for person in self.people:
                 self._story(index, person)
+            if self.profile == "references":
+                self._soup(index)
             for _ in range(dice.number(0, 3)):
                 self.other(index, dice.pick(self.people), self.start + dice.number(0, 40) * DAY)
         if self.profile == "tenants":
@@ -601,6 +758,8 @@ class Writer:
     def arrange(self):
         """Put the calls in the order of arrival: some late, some sent again, jobs and changes between."""
         dice = self.dice
+        if self.profile == "permutations":
+            return self._jobs(self._batches(self.calls))
         for call in self.calls:
             late = dice.chance(0.5 if self.profile == "edges" else 0.15)
             call["arrival"] = call["at"] + (dice.pick((HOUR, 2 * DAY, 20 * DAY, 60 * DAY)) if late else 0)
@@ -608,8 +767,15 @@ class Writer:
         if self.profile in ("mixed", "tenants") and dice.chance(0.5):
             for call in calls[-dice.number(2, 8):]:
                 body = call.get("request") or call.get("event")
-                if "occurred_at" in body and call.get("op") != "track":
+                if "occurred_at" in body and call.get("op") != "track" and dice.chance(0.7):
                     del body["occurred_at"]
+                elif dice.chance(0.4):
+                    # a little, and too far, in the future
+                    body["occurred_at"] = {"$now": dice.pick((120, 3600, 86400 * 900))}
+        if self.profile not in ANY_ORDER:
+            for call in calls:
+                if call["op"] == "track" and dice.chance(0.05):
+                    call["event"]["sent_at"] = self._sent_at()
         for call in calls:
             call.pop("at")
             call.pop("arrival")
@@ -634,12 +800,18 @@ class Writer:
                 number += 1
                 copy = dict(call, n=number, again=call["n"])
                 if call["op"] == "track" and dice.chance(0.3):
-                    copy["event"] = dict(call["event"], sent_at="2025-09-01T00:00:%02dZ" % dice.number(0, 59))
+                    copy["event"] = dict(call["event"], sent_at=self._sent_at())
                 waiting.append(copy)
             if waiting and not whole and dice.chance(0.3):
                 result.append(waiting.pop(dice.number(0, len(waiting) - 1)))
         dice.shuffle(waiting)
         return result + waiting
+
+    def _sent_at(self):
+        """Return a time of sending: by a clock that is right or, where the order of arrival may show, by one that is wrong."""
+        if self.profile in ANY_ORDER:
+            return {"$now": self.dice.number(-200, 200)}
+        return {"$now": self.dice.pick((0, -295, 295, -310, 310, -2 * 3600, 3600, -400 * 86400))}
 
     def _link_changes(self, calls):
         """Switch a link off and on again somewhere."""
@@ -687,8 +859,18 @@ class Writer:
         for call in calls:
             result.append(call)
             if dice.chance(0.06):
-                result.append({"n": 0, "op": "job", "zone": dice.pick(ZONES), "check": dice.chance(0.4)})
+                check = dice.chance(0.1 if self.profile == "permutations" else 0.4)
+                result.append({"n": 0, "op": "job", "zone": dice.pick(ZONES), "check": check})
         return result
+
+
+def renamed(value, old, new):
+    """Return a value with another beginning of the names in it."""
+    if isinstance(value, dict):
+        return {k: renamed(v, old, new) for k, v in value.items()}
+    if isinstance(value, list):
+        return [renamed(v, old, new) for v in value]
+    return new + value[len(old):] if isinstance(value, str) and value.startswith(old) else value
 
 
 def topological(calls):
@@ -723,6 +905,7 @@ def flat(calls):
 def shuffled(calls, seed):
     """Return another order of arrival of the same calls, jobs and batches placed anew."""
     writer = Writer.__new__(Writer)
+    writer.profile = "shuffle"
     writer.dice = Dice("shuffle %s" % seed)
     plain = [c for c in flat(calls) if c["op"] != "job"]
     writer.dice.shuffle(plain)

@@ -9,9 +9,10 @@ under every model.
 Invariants:
 - Nothing here is derived from the extension's sources; it follows the manual only.
 - Money is int, shares are Fraction; a float is never added up.
-- The books are always worked out from scratch from the calls taken so far, so the order
-  in which calls arrived shows only where the manual says that it does (statuses, the
-  conversion_id of an order, the first of two contents under one key).
+- Conversions, credit and totals are always worked out from scratch from the calls taken so
+  far, so the order in which calls arrived shows only where the manual says that it does
+  (statuses, the conversion_id and order_id of a sale, the first of two contents under one
+  key, and which of two statements that contradict each other is parked).
 - Event ids come from the database (their last bits are random): every call that makes an
   event is told the id it was given.  Times are whole microseconds since 1970 in UTC.
 """
@@ -25,6 +26,8 @@ from fractions import Fraction
 
 MODELS = ("first", "last", "last_non_direct", "linear", "position", "time_decay")
 GOAL_UNITS = 1000000
+PARTS = ("tax", "shipping", "fee")
+ADJUSTMENTS = ("refund", "dispute", "dispute_won")
 SECOND = 1000000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
@@ -203,6 +206,8 @@ class Event:
         self.amount = None
         self.currency = None
         self.merged = False
+        self.paid = False
+        self.flags = set()
         self.named_token = None
         self.named_click = None
         self.cookie = None
@@ -227,28 +232,55 @@ class Answer:
         self.made = made
 
 
-class Order:
-    """An order_id that is taken: its money, its flags and its accepted events."""
+class Sale:
+    """A paid order that was booked: its money as it is now, all amounts it ever had, and what was stated of its parts."""
 
-    def __init__(self, event):
-        """Open an order with the first accepted event."""
+    def __init__(self, event, arrived, parts):
+        """Open a sale with the first accepted event."""
+        self.event = event
         self.order_id = event.order_id
         self.amount = event.amount
+        self.amounts = {event.amount}
         self.currency = event.currency
         self.is_test = event.is_test
-        self.events = [event]
-        self.number = None
+        self.parts = dict(parts)
+        self.booked = (arrived, event.order_id)
+
+
+class Component:
+    """References that mean one and the same: the names of a sale, or of what may become one."""
+
+    def __init__(self, order_id):
+        """Begin with the order_id of whoever named one first."""
+        self.order_id = order_id
+        self.refs = set()
+        self.sale = None
+
+
+class Entry:
+    """A row of the ledger."""
+
+    def __init__(self, order_id, kind, amount, event, sale=None, parts=()):
+        """Write an amount, of the currency and test of a sale or of the event itself."""
+        self.order_id = order_id
+        self.kind = kind
+        self.amount = amount
+        self.currency = (sale or event).currency
+        self.is_test = (sale or event).is_test
+        self.occurred = event.occurred
+        self.parts = dict(parts)
 
 
 class Key:
     """A (source, key) that was taken: every content accepted under it, with its event id."""
 
-    def __init__(self, event, content, revision):
-        """Take a key for an event."""
+    def __init__(self, event, content, revision, paid=False):
+        """Take a key for an event; paid says that its order is part of a sale."""
         self.event = event
         self.contents = {content: event.event_id}
         self.revision = revision
-        self.order = None
+        self.revisions = {revision}
+        self.paid = paid
 
 
 class Touch:
@@ -267,6 +299,8 @@ class Conversion:
         """Make an empty conversion; Book.conversions fills it."""
         self.conversion_id = None
         self.order_id = None
+        self.refs = ()
+        self.source = None
         self.goal = None
         self.kind = None
         self.currency = None
@@ -319,13 +353,14 @@ class Book:
         self.repeat_window = parse_interval(settings.get("repeat_window", "30 minutes"))
         self.half_life = parse_interval(settings.get("half_life", "7 days"))
         self.max_touches = settings.get("max_touches", 50)
+        self.clock_skew = parse_interval(settings.get("clock_skew", "5 minutes"))
         self.links = {}
         self.events = {}
         self.keys = {}
-        self.orders = {}
+        self.excludes = set(settings.get("revenue_excludes", ()))
+        self.refs = {}
         self.goals = []
         self.ledger = []
-        self.ledger_times = []
         self.parked = []
         self.parked_once = set()
 
@@ -335,9 +370,18 @@ class Book:
 
     # -- calls --
 
-    def _occurred(self, body, now):
-        """Return the time of a call: the one that it states, else the one the clock gave."""
-        return parse_time(body["occurred_at"]) if "occurred_at" in body else now
+    def _occurred(self, body, now, arrived=None):
+        """Return the time of a call: the one that it states, put right by when it arrived, else the one the clock gave."""
+        if "occurred_at" not in body:
+            return now
+        at = parse_time(body["occurred_at"])
+        if arrived is not None:
+            ahead = parse_time(body["sent_at"]) - arrived if "sent_at" in body else 0
+            if abs(ahead) > self.clock_skew:
+                at -= ahead
+            if at > arrived + self.clock_skew:
+                at = arrived
+        return at
 
     def _request_token(self, request):
         """Return the token of a request: its own field, else the bl parameter of its URL."""
@@ -352,13 +396,13 @@ class Book:
         """Return the answer for a request whose key is known, whatever else it says."""
         return Answer("duplicate", [self.keys[name].event.event_id]) if name in self.keys else None
 
-    def open_page(self, request, new_id, now=None):
+    def open_page(self, request, new_id, now=None, arrived=None):
         """Take a page view: a new visit, or by its key one that is known."""
         key = request.get("key")
         name = ("biolink:visit", key)
         if name in self.keys:
             return self._known(name)
-        event = Event(new_id, "visit", self._occurred(request, now), *name)
+        event = Event(new_id, "visit", self._occurred(request, now, arrived), *name)
         event.is_bot = request_is_bot(request)
         event.is_test = bool(request.get("test"))
         event.channel = request_channel(request)
@@ -371,7 +415,7 @@ class Book:
             self.keys[name] = Key(event, None, 0)
         return Answer("ok", [new_id], is_bot=event.is_bot, made=True)
 
-    def click(self, slug, request, new_id, now=None):
+    def click(self, slug, request, new_id, now=None, arrived=None):
         """Take a click on a link: refused, duplicate by key, or a new click."""
         if slug not in self.links:
             return Answer("refused", reason="unknown_link")
@@ -382,7 +426,7 @@ class Book:
         name = ("biolink:click", key)
         if name in self.keys:
             return self._known(name)
-        event = Event(new_id, "click", self._occurred(request, now), *name)
+        event = Event(new_id, "click", self._occurred(request, now, arrived), *name)
         event.link = link_id
         event.is_bot = request_is_bot(request)
         event.is_test = bool(request.get("test"))
@@ -424,27 +468,37 @@ class Book:
             if len(currency) != 3 or not all("A" <= c <= "Z" for c in currency):
                 return True
         if event["kind"] == "order":
-            return "order_id" not in event or amount is None or currency is None
-        if event["kind"] in ("refund", "dispute", "dispute_won"):
+            for part in PARTS:
+                value = event.get(part)
+                if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+                    return True
+            return "order_id" not in event or amount is None or amount < 0 or currency is None
+        if event["kind"] in ADJUSTMENTS:
             return "order_id" not in event or amount is None or amount <= 0
         return False
 
     def _park(self, body, reason):
-        """Park an event that conflicts with what is known; the same one sent again is parked once."""
-        name = (body["source"], body["key"], content_of(body))
-        if name not in self.parked_once:
-            self.parked_once.add(name)
-            self.parked.append((body["source"], body["key"], reason))
+        """Park an event that conflicts with what is known, for a reason or one of several; the same one sent again is parked once."""
+        if isinstance(reason, tuple) and len(set(reason)) == 1:
+            reason = reason[0]
+        name = (body.get("source", ""), body.get("key", ""))
+        if name + (content_of(body),) not in self.parked_once:
+            self.parked_once.add(name + (content_of(body),))
+            self.parked.append(name + (reason,))
         return Answer("conflict")
 
-    def _event(self, body, new_id, now):
+    def _event(self, body, new_id, now, arrived):
         """Make the event row of a tracked event, with its evidence."""
-        event = Event(new_id, body["kind"], self._occurred(body, now), body["source"], body["key"])
+        event = Event(new_id, body["kind"], self._occurred(body, now, arrived), body["source"], body["key"])
         event.is_test = bool(body.get("test"))
         event.order_id = body.get("order_id")
         event.amount = body.get("amount")
         event.currency = body.get("currency")
+        event.paid = event.kind == "order" and body.get("payment", "paid") == "paid"
         event.denied = measurement_denied(body)
+        refs = body.get("order_refs")
+        if refs is not None and not (isinstance(refs, list) and all(isinstance(r, str) and r for r in refs)):
+            event.flags.add("malformed_refs")
         if body.get("visitor") and not event.denied:
             event.cookie = body["visitor"]
         token = self._request_token(body)
@@ -462,8 +516,12 @@ class Book:
             event.channel = request_channel(body)
         return event
 
-    def track(self, body, new_id, now=None):
-        """Take an event: inserted, duplicate, merged, updated, conflict, or an error."""
+    def track(self, body, new_id, now=None, arrived=None):
+        """Take an event: inserted, duplicate, merged, updated, conflict, or an error.
+
+        now is the time that an event has which states none, arrived that of its arrival, which
+        the model has to know where it may put the stated time right.
+        """
         if self._refusal(body):
             return Answer(None, error="22023")
         name = (body["source"], body["key"])
@@ -472,94 +530,195 @@ class Book:
         if known is not None:
             if content in known.contents:
                 return Answer("duplicate", {known.event.event_id, known.contents[content]})
-            return self._revise(known, body, content, new_id, now)
-        event = self._event(body, new_id, now)
+            return self._revise(known, body, content, new_id, now, arrived)
+        event = self._event(body, new_id, now, arrived)
         status = "inserted"
-        order = None
-        if event.kind == "order" and body.get("payment", "paid") == "paid":
-            order = self.orders.get(event.order_id)
-            if order is None:
-                order = self._open_order(event)
-                self._book(event, "order", event.amount)
-            elif (order.amount, order.currency) != (event.amount, event.currency):
-                return self._park(body, "order_differs" if order.is_test == event.is_test else
-                                  ("order_differs", "test_differs"))
-            elif order.is_test != event.is_test:
-                return self._park(body, "test_differs")
-            else:
-                status = "merged"
-                event.merged = True
-                order.events.append(event)
-        elif event.kind in ("refund", "dispute", "dispute_won"):
-            order = self.orders.get(event.order_id)
-            if order is not None and order.currency != event.currency:
-                return self._park(body, "currency_mismatch" if order.is_test == event.is_test else
-                                  ("currency_mismatch", "test_differs"))
-            if order is not None and order.is_test != event.is_test:
-                return self._park(body, "test_differs")
-            order = None
-            self._book(event, event.kind, event.amount if event.kind == "dispute_won" else -event.amount)
+        if event.paid:
+            status = self._sell(event, body, arrived)
+        elif event.kind == "order":
+            self._join(event, self._components(event, body))
+        elif event.kind in ADJUSTMENTS:
+            status = self._adjust(event, body)
         elif event.order_id is None and (event.kind in ("lead", "booking") or "goal" in body):
             event.goal = body.get("goal", event.kind)
             self.goals.append(event)
+        if isinstance(status, Answer):
+            return status
         self._store(event)
-        self.keys[name] = Key(event, content, body.get("revision", 0))
-        self.keys[name].order = order
+        self.keys[name] = Key(event, content, body.get("revision", 0), event.paid)
         return Answer(status, [new_id], made=True)
 
-    def _open_order(self, event):
-        """Take an order_id for its first accepted event."""
-        order = Order(event)
-        self.orders[event.order_id] = order
-        return order
+    # -- sales and their references --
 
-    def _revise(self, known, body, content, new_id, now):
-        """Take other content under a known key: a higher revision of an order, or a conflict."""
+    def _names(self, event, body):
+        """Return the references that an event names; of a list that is none, only the order_id."""
+        return {event.order_id} | set(() if "malformed_refs" in event.flags else body.get("order_refs") or ())
+
+    def _components(self, event, body):
+        """Return the components that an event's references are of; of new references a new one."""
+        names = self._names(event, body)
+        found = {id(self.refs[n]): self.refs[n] for n in names if n in self.refs}
+        fresh = Component(event.order_id)
+        fresh.refs = {n for n in names if n not in self.refs}
+        return list(found.values()) + [fresh]
+
+    @staticmethod
+    def _sales(components):
+        """Return the sales among components, the first booked first."""
+        return sorted((c.sale for c in components if c.sale), key=lambda s: s.booked)
+
+    @staticmethod
+    def _differ(sales):
+        """Return why sales cannot be one, as the reasons for parking what says so."""
+        reasons = []
+        if len({s.is_test for s in sales}) > 1:
+            reasons.append("test_differs")
+        if len({(s.amount, s.currency) for s in sales}) > 1:
+            reasons.append("order_differs")
+        return tuple(reasons)
+
+    def _join(self, event, components, looked_at=False, own=None):
+        """Make one of components: of several sales the first booked, or the own, stays, the money of the others is taken out.
+
+        Sales that differ are not made one, unless somebody looked at them who knows better.
+        """
+        sales = self._sales(components)
+        sales.sort(key=lambda s: s is not own)
+        if self._differ(sales) and not looked_at:
+            event.flags.add("refs_differ")
+            return
+        whole = next((c for c in components if c.sale and c.sale is sales[0]), None) if sales else components[0]
+        for other in components:
+            if other is not whole:
+                whole.refs |= other.refs
+        for name in whole.refs:
+            self.refs[name] = whole
+        for sale in sales[1:]:
+            self.ledger.append(Entry(sale.order_id, "merged", -sale.amount, event, sale,
+                                     {p: -v for p, v in sale.parts.items()}))
+            sales[0].amounts |= sale.amounts
+        for sale in sales[1:]:
+            self._state(sales[0], sale.parts, event)
+
+    def _state(self, sale, parts, event):
+        """Add to a sale what was not stated of it before."""
+        new = {p: v for p, v in parts.items() if p not in sale.parts}
+        if new:
+            sale.parts.update(new)
+            self.ledger.append(Entry(event.order_id, "detail", 0, event, sale, new))
+
+    @staticmethod
+    def _parts(body):
+        """Return what an order states of its parts."""
+        return {p: body[p] for p in PARTS if body.get(p) is not None}
+
+    def _sell(self, event, body, arrived):
+        """Take a paid order under a new key: book it, or find it booked; return the status, or the answer where it conflicts."""
+        components = self._components(event, body)
+        sales = self._sales(components)
+        reasons = []
+        if any(s.is_test != event.is_test for s in sales):
+            reasons.append("test_differs")
+        if any(s.currency != event.currency or event.amount not in s.amounts for s in sales):
+            reasons.append("order_differs")
+        if reasons:
+            return self._park(body, tuple(reasons))
+        self._join(event, components, True)
+        whole = self.refs[event.order_id]
+        if not sales:
+            whole.sale = Sale(event, arrived, self._parts(body))
+            whole.order_id = event.order_id
+            self.ledger.append(Entry(event.order_id, "order", event.amount, event, None, whole.sale.parts))
+            return "inserted"
+        self._state(whole.sale, self._parts(body), event)
+        event.merged = True
+        return "merged"
+
+    def _adjust(self, event, body):
+        """Take a refund, dispute or dispute won; return the status, or the answer where it cannot be taken."""
+        components = self._components(event, body)
+        sales = self._sales(components)
+        if not sales and event.currency is None:
+            return Answer(None, error="22023")
+        reasons = self._differ(sales)
+        if not reasons and sales:
+            event.currency = event.currency or sales[0].currency
+            if event.currency != sales[0].currency:
+                reasons += ("currency_mismatch",)
+            if event.is_test != sales[0].is_test:
+                reasons += ("test_differs",)
+        if reasons:
+            return self._park(body, reasons)
+        self._join(event, components)
+        amount = event.amount if event.kind == "dispute_won" else -event.amount
+        self.ledger.append(Entry(event.order_id, event.kind, amount, event))
+        return "inserted"
+
+    def _revise(self, known, body, content, new_id, now, arrived):
+        """Take other content under a known key: another revision of an order, or a conflict."""
         revision = body.get("revision", 0)
-        if known.event.kind != "order" or body["kind"] != "order" or revision <= known.revision:
+        if known.event.kind != "order" or body["kind"] != "order" or revision in known.revisions:
             return self._park(body, "key_reused")
-        if known.event.merged:
-            # the money of this order hangs on another key
-            return self._park(body, "key_reused")
-        if known.event.currency != body["currency"]:
-            return self._park(body, ("key_reused", "currency_mismatch"))
-        event = self._event(body, new_id, now)
-        paid = body.get("payment", "paid") == "paid"
-        if known.order is not None:
-            order = known.order
-            self._book(event, "revision", event.amount - order.amount)
-            order.amount = event.amount
-            order.events.append(event)
-        elif paid and event.order_id in self.orders:
-            # paid under this key at last, but another one told of it first
-            order = self.orders[event.order_id]
-            if (order.amount, order.currency) != (event.amount, event.currency):
-                return self._park(body, "order_differs" if order.is_test == event.is_test else
-                                  ("order_differs", "test_differs"))
-            if order.is_test != event.is_test:
-                return self._park(body, "test_differs")
-            event.merged = True
-            order.events.append(event)
+        event = self._event(body, new_id, now, arrived)
+        mine = self.refs.get(known.event.order_id)
+        if event.order_id != known.event.order_id and (mine is None or event.order_id not in mine.refs):
+            return self._park(body, ("key_reused", "order_differs"))
+        components = self._components(event, body)
+        status = "updated"
+        if revision < known.revision and (known.paid or not event.paid or self._sales(components)):
+            event.merged = event.paid
+            self._join(event, components)
+            whole = self.refs.get(event.order_id)
+            if event.paid and whole.sale and event.currency == whole.sale.currency:
+                whole.sale.amounts.add(event.amount)
+        elif known.paid:
+            reasons = self._revision_differs(event, mine.sale, components)
+            if reasons:
+                return self._park(body, reasons)
+            sale = mine.sale
+            sale.amounts.add(event.amount)
+            self._join(event, components, True, sale)
+            changed = {p: v - sale.parts.get(p, 0) for p, v in self._parts(body).items()}
+            self.ledger.append(Entry(event.order_id, "revision", event.amount - sale.amount, event, None, changed))
+            sale.amount = event.amount
+            sale.parts.update(self._parts(body))
+        elif event.paid:
+            status = self._sell(event, body, arrived)
+            if isinstance(status, Answer):
+                return status
+            status = "updated" if status == "inserted" else status
+            known.paid = True
+            # what the key stands for from now on
             known.event = event
-        elif paid:
-            known.order = self._open_order(event)
-            self._book(event, ("order", "revision"), event.amount)
+        else:
+            self._join(event, components)
         self._store(event)
         known.contents[content] = new_id
-        known.revision = revision
-        if event.merged:
-            return Answer("merged", {new_id}, made=True)
-        return Answer("updated", {new_id, known.event.event_id}, made=True)
+        known.revision = max(revision, known.revision)
+        known.revisions.add(revision)
+        return Answer(status, {new_id} if event.merged else {new_id, known.event.event_id}, made=True)
+
+    @staticmethod
+    def _revision_differs(event, sale, components):
+        """Return why a higher revision of a sale cannot be taken, as the reasons for parking."""
+        if not event.paid:
+            return ("key_reused", "currency_mismatch")[:1 + (event.currency != sale.currency)]
+        reasons = []
+        if event.currency != sale.currency:
+            reasons.append("currency_mismatch")
+        if event.is_test != sale.is_test:
+            reasons.append("test_differs")
+        for other in components:
+            if other.sale and other.sale is not sale:
+                if other.sale.is_test != event.is_test:
+                    reasons.append("test_differs")
+                if other.sale.currency != event.currency or other.sale.amount not in (sale.amount, event.amount):
+                    reasons.append("order_differs")
+        return tuple(reasons)
 
     def reject(self, body):
-        """Note an event of a batch that was refused: it is parked with some reason."""
-        self.parked.append((body.get("source"), body.get("key"), "*"))
-
-    def _book(self, event, kind, amount):
-        """Write a ledger row; a row of nothing is the same as no row."""
-        if amount != 0:
-            self.ledger.append((event.order_id, kind, amount, event.currency, event.is_test))
-            self.ledger_times.append(event.occurred)
+        """Note an event of a batch that cannot be taken at all: it is parked, the same one once."""
+        self._park(body, "rejected")
 
     # -- what follows from the calls --
 
@@ -621,31 +780,70 @@ class Book:
         touches.sort(key=lambda touch: touch.event.rank())
         return touches[-self.max_touches:], None
 
-    def _money(self, conversion, order):
-        """Set the gross and net of an order's conversion from the ledger."""
-        for order_id, kind, amount, currency, is_test in self.ledger:
-            if (order_id, currency, is_test) == (order.order_id, order.currency, order.is_test):
-                conversion.net += amount
-                if kind not in ("refund", "dispute", "dispute_won"):
-                    conversion.gross += amount
+    def component_of(self, order_id):
+        """Return the component that a reference is of, or None."""
+        return self.refs.get(order_id)
+
+    def components(self):
+        """Return all components, in the order in which their first reference came."""
+        return list({id(c): c for c in self.refs.values()}.values())
+
+    def basis(self, paid, refunded, parts):
+        """Return (gross, net) as the creator counts revenue, of what was paid, refunded and stated of the parts."""
+        gross = max(paid - sum(parts.get(p, 0) for p in self.excludes), 0)
+        if refunded < 0 or paid == 0:
+            refunds = refunded
+        elif refunded >= paid:
+            refunds = gross + refunded - paid
+        else:
+            refunds = (2 * refunded * gross + paid) // (2 * paid)
+        return gross, gross - refunds
+
+    def _money(self, conversion, whole):
+        """Set the gross and net of a sale's conversion from the ledger."""
+        paid = refunded = 0
+        parts = {}
+        for entry in self.ledger:
+            sale = whole.sale
+            if entry.order_id not in whole.refs or (entry.currency, entry.is_test) != (sale.currency, sale.is_test):
+                continue
+            if entry.kind in ADJUSTMENTS:
+                refunded -= entry.amount
+            else:
+                paid += entry.amount
+            for part, value in entry.parts.items():
+                parts[part] = parts.get(part, 0) + value
+        assert paid == whole.sale.amount, "the ledger has another amount than the sale"
+        assert all(whole.sale.parts.get(p, 0) == v for p, v in parts.items()), "the ledger has other parts than the sale"
+        conversion.gross, conversion.net = self.basis(paid, refunded, parts)
 
     def conversions(self):
         """Work out every conversion, tests included, with touches and money."""
         result = []
-        for order in self.orders.values():
+        named = {}
+        for event in self.events.values():
+            if event.order_id is not None and event.kind not in ("visit", "click") + ADJUSTMENTS:
+                named.setdefault(id(self.refs.get(event.order_id)), []).append(event)
+        for whole in self.components():
+            if whole.sale is None:
+                continue
+            events = named[id(whole)]
             conversion = Conversion()
-            conversion.conversion_id = order.events[0].event_id
-            conversion.order_id = order.order_id
+            conversion.conversion_id = whole.sale.event.event_id
+            conversion.order_id = whole.order_id
+            conversion.refs = whole.refs
+            conversion.source = whole.sale.event.source
             conversion.goal = conversion.kind = "order"
-            conversion.currency = order.currency
-            conversion.converted = min(e.occurred for e in order.events)
-            conversion.is_test = order.is_test
-            self._money(conversion, order)
-            conversion.touches, conversion.reason = self._path(conversion, order.events)
+            conversion.currency = whole.sale.currency
+            conversion.converted = min(e.occurred for e in events if e.paid)
+            conversion.is_test = whole.sale.is_test
+            self._money(conversion, whole)
+            conversion.touches, conversion.reason = self._path(conversion, events)
             result.append(conversion)
         for event in self.goals:
             conversion = Conversion()
             conversion.conversion_id = event.event_id
+            conversion.source = event.source
             conversion.goal = event.goal
             conversion.kind = event.kind
             conversion.converted = event.occurred
@@ -656,21 +854,20 @@ class Book:
         return result
 
     def loose_money(self):
-        """Return the ledger's money that is of no conversion, by order, currency and test, as conversions without id."""
-        taken = {(c.order_id, c.currency, c.is_test) for c in self.conversions() if c.order_id is not None}
+        """Return the ledger's money that is of no conversion, by sale to be, currency and test, as conversions without id."""
         groups = {}
-        for (order_id, kind, amount, currency, is_test), occurred in zip(self.ledger, self.ledger_times):
-            if (order_id, currency, is_test) in taken:
+        for entry in self.ledger:
+            whole = self.refs[entry.order_id]
+            if whole.sale and (whole.sale.currency, whole.sale.is_test) == (entry.currency, entry.is_test):
                 continue
-            loose = groups.get((order_id, currency, is_test))
+            loose = groups.get((id(whole), entry.currency, entry.is_test))
             if loose is None:
-                loose = groups[order_id, currency, is_test] = Conversion()
-                loose.conversion_id, loose.order_id, loose.currency = None, order_id, currency
-                loose.is_test, loose.converted, loose.touches = is_test, occurred, []
+                loose = groups[id(whole), entry.currency, entry.is_test] = Conversion()
+                loose.conversion_id, loose.order_id, loose.currency = None, whole.order_id, entry.currency
+                loose.is_test, loose.converted, loose.refs = entry.is_test, entry.occurred, whole.refs
                 loose.gross = loose.net = 0
-            loose.converted = min(loose.converted, occurred)
-            loose.net += amount
-            loose.gross += amount if "order" in kind or "revision" in kind else 0
+            loose.converted = min(loose.converted, entry.occurred)
+            loose.net += entry.amount
         for loose in groups.values():
             loose.reason = "over_refunded" if loose.net < 0 else "no_touch"
         return list(groups.values())

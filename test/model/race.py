@@ -9,8 +9,8 @@ Invariants:
 - A call goes out only when the calls that it refers to are committed.
 - An error of serialization or a deadlock is no failure: the transaction is sent again, as
   any client would.
-- The model hears first of the calls that were answered as new, then of those that were
-  merged, then of duplicates: so exactly one of equal calls must have been new.
+- The model hears of the calls in the order in which they were done: of two that concern the
+  same key or sale, the second waits for the first to be committed.
 """
 
 import threading
@@ -19,7 +19,6 @@ import time
 import histories
 from database import ADMIN, APP, Session, SqlError
 
-ORDER = {"ok": 0, "refused": 0, "inserted": 1, "merged": 2, "duplicate": 3, None: 4}
 WORKERS = 3
 
 
@@ -138,8 +137,6 @@ class Race:
             thread.join()
         if self.failures:
             raise self.failures[0]
-        # pages before clicks, clicks before what names them
-        kind = {"open_page": 0, "click": 1, "track": 2}
-        self.answers.sort(key=lambda a: (kind[a[0]["op"]], ORDER[a[2].get("status")], a[0]["n"]))
+        self.answers.sort(key=lambda a: (a[2]["done"], a[0]["n"]))
         for call, body, row, error in self.answers:
             self.play.feed(call, body, row, error)

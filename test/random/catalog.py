@@ -80,7 +80,7 @@ MARKS = (
             ON m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = m.objid
         JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
         WHERE p.provolatile <> 'v' AND l.lanname IN ('sql', 'plpgsql')
-            AND (pg_catalog.regexp_replace(p.prosrc, '--[^\n]*', '', 'g') ~* '\\m(INSERT INTO|UPDATE [a-z_.]+ (AS [a-z]+ )?SET|DELETE FROM|CREATE|ALTER|DROP|LOCK|nextval|setval|random)\\M'
+            AND (pg_catalog.regexp_replace(p.prosrc, '--[^\n]*', '', 'g') ~* '\\m(INSERT INTO|UPDATE [a-z_.]+ (AS [a-z]+ )?SET|DELETE FROM|(CREATE|ALTER|DROP|LOCK) +[a-z]+|nextval|setval|random)\\M'
                 OR EXISTS (SELECT FROM member AS o JOIN pg_catalog.pg_proc AS q ON o.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND q.oid = o.objid
                     WHERE q.provolatile = 'v' AND p.prosrc ~ ('biolink\\.' || q.proname || '\\(')))"""),
     ("an IMMUTABLE function in SQL or PL/pgSQL reads no table and calls only IMMUTABLE ones of ours", MEMBER + """
@@ -103,6 +103,11 @@ MARKS = (
             ON m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = m.objid
         JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
         WHERE p.proparallel = 's' AND l.lanname = 'plpgsql' AND p.prosrc ~* '\\mEXCEPTION\\s+WHEN\\M'"""),
+    ("a body in SQL or PL/pgSQL means the same whatever standard_conforming_strings is", MEMBER + """
+        SELECT p.oid::pg_catalog.regprocedure FROM member AS m JOIN pg_catalog.pg_proc AS p
+            ON m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = m.objid
+        JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
+        WHERE l.lanname IN ('sql', 'plpgsql') AND pg_catalog.strpos(p.prosrc, pg_catalog.chr(92)) > 0"""),
     ("only input and receive functions take cstring or internal", MEMBER + """
         SELECT p.oid::pg_catalog.regprocedure FROM member AS m JOIN pg_catalog.pg_proc AS p
             ON m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = m.objid
@@ -160,13 +165,20 @@ class Function:
         self.executable_by = set()
         self.granted = False
 
+    def written(self, texts):
+        """Write a call of all its parameters from the texts of its arguments."""
+        texts = list(texts)
+        if self.variadic:
+            texts[-1] = "VARIADIC " + texts[-1]
+        return "%s(%s)" % (self.name, ", ".join(texts))
+
     def weight(self):
         """Return how often to call it: often what takes JSON or writes, seldom what costs much or merely compares."""
         if not self.types:
             return 0.3
         weight = 1.0 if self.cost < 5000 else 0.5 if self.cost < 50000 else 0.2
         if "jsonb" in self.types or "json" in self.types or self.volatility == "v":
-            return weight * (10 if "jsonb" in self.types and self.volatility == "v" else 2)
+            return weight * (10 if self.volatility == "v" else 2)
         return weight * (0.3 if self.cost <= 1 else 1.0)
 
 

@@ -100,9 +100,13 @@ class Round:
         blocks = []
         for number, function in enumerate(maker.functions):
             if number % self.workers == worker:
-                blocks += systematic(maker, function, LEAST if function.types else 2)
+                # of values of our own types many are none
+                own = any(t.startswith("biolink.") for t in function.types)
+                blocks += systematic(maker, function, LEAST * (3 if own else 1) if function.types else 2)
                 if self.first:
                     blocks += exhaustive(maker, function)
+                if function.result == "trigger":
+                    blocks += [maker.trigger(function) for _ in range(2)]
         for number, relation in enumerate(self.catalog.relations):
             if number % self.workers == worker and relation["kind"] != "S":
                 blocks.append(maker.whole(relation))

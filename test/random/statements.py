@@ -246,7 +246,7 @@ class Maker:
 
     def block(self):
         """Return a block of any kind that suits the role."""
-        kinds = [(50, self.single), (14, self.transaction), (6, self.prepared), (4, self.cursor), (6, self.caught), (5, self.binary), (2, self.copy), (4, self.twice), (3, self.null), (5, self.read), (4, self.write), (6, self.operator)]
+        kinds = [(50, self.single), (14, self.transaction), (6, self.prepared), (4, self.cursor), (6, self.caught), (5, self.binary), (2, self.copy), (4, self.twice), (3, self.null), (5, self.read), (4, self.write), (6, self.operator), (4, self.handed_on)]
         if self.rights() is None:
             kinds += [(2, self.trigger)]
         at = self.below(sum(weight for weight, _ in kinds))
@@ -277,6 +277,19 @@ class Maker:
         if choice < 90:
             return self.writing(rolled_back=False)
         return self.operation()
+
+    def handed_on(self):
+        """Return a call whose rows, all JSON, are what another one takes: one by one, or together as an array."""
+        function = self.choose(lambda f: f.kind == "f" and f.is_set and f.result == "jsonb" and f.granted)
+        taker = self.choose(lambda f: f.kind == "f" and f.granted and f.volatility == "v" and f.types in (["bigint", "jsonb"], ["bigint", "json"]) and f.parameters[1] in ("event", "events"))
+        if function is None or taker is None:
+            return None
+        write, values = self.call(function, self.arguments(function))
+        creator = self.values.value("bigint", "creator_id")
+        form = "SELECT t.* FROM {f} AS e CROSS JOIN LATERAL {t}({c}, e) AS t"
+        if taker.types[1] == "json":
+            form = "SELECT * FROM {t}({c}, (SELECT pg_catalog.json_agg(e) FROM {f} AS e))"
+        return self.alone(Step("handed on", lambda t: form.replace("{t}", taker.name).replace("{c}", t[-1]).replace("{f}", write(t[:-1])), values + [creator], [function, taker]))
 
     def transaction(self):
         """Return calls within a transaction, with savepoints, to be committed or not."""
@@ -309,7 +322,7 @@ class Maker:
         if function is None:
             return None
         form = self.pick(["SELECT %s", "SELECT * FROM %s", "SELECT * FROM %s LIMIT 1", "SELECT pg_catalog.count(*) FROM %s"]) if function.result not in NO_FROM else "SELECT %s"
-        body = form % ("%s(%s)" % (function.name, ", ".join("$%d" % (i + 1) for i in range(len(function.types)))))
+        body = form % function.written("$%d" % (i + 1) for i in range(len(function.types)))
         steps = [fixed("BEGIN")] if not function.granted else []
         steps += [fixed("PREPARE p (%s) AS %s" % (", ".join(function.types), body), "prepare")]
         for number in range(self.pick([1, 2, 3, 7] if function.cost < 5000 else [1, 2])):
@@ -366,7 +379,7 @@ class Maker:
         arguments = [self.values.value(t, n, 2) for t, n in zip(function.types, function.parameters)]
         if any("now()" in a.sql for a in arguments):
             return None
-        return Block("twice", [Step("twice", lambda t: "SELECT * FROM %s(%s)" % (function.name, ", ".join(t)), arguments, [function], plain=True, twice=True)])
+        return Block("twice", [Step("twice", lambda t: "SELECT * FROM %s" % function.written(t), arguments, [function], plain=True, twice=True)])
 
     def null(self):
         """Return a call of a STRICT function with at least one NULL."""
@@ -378,15 +391,15 @@ class Maker:
             return None
         at = self.below(len(arguments))
         arguments[at] = Value("NULL::%s" % function.types[at], is_null=True)
-        return Block("null", [Step("null", lambda t: "SELECT %s(%s)" % (function.name, ", ".join(t)), arguments, [function], null=True)])
+        return Block("null", [Step("null", lambda t: "SELECT %s" % function.written(t), arguments, [function], null=True)])
 
     def binary(self):
         """Return a call whose parameters come in binary form, of random or of real bytes."""
         function = self.choose(lambda f: f.kind == "f" and f.types and not f.is_trigger and not {"cstring", "internal", "any", "anyelement", "anyarray"} & set(f.types))
         if function is None:
             return None
-        form = "SELECT %s(%s)" if function.result in NO_FROM or self.odds(0.3) else "SELECT * FROM %s(%s)"
-        statement = form % (function.name, ", ".join("$%d::%s" % (i + 1, t) for i, t in enumerate(function.types)))
+        form = "SELECT %s" if function.result in NO_FROM or self.odds(0.3) else "SELECT * FROM %s"
+        statement = form % function.written("$%d::%s" % (i + 1, t) for i, t in enumerate(function.types))
         data = [self.bytes_for(kind, name) for kind, name in zip(function.types, function.parameters)]
         return self.alone(Step("binary", lambda _t: statement, [], [function], bound=data))
 
@@ -412,7 +425,7 @@ class Maker:
         if kind == "jsonb":
             return b"\1" + self.pick(['{"a": 1}', "{}", "null", '{"url": "https://a.example/", "visitor": "v1"}', "", "[" * 50]).encode()
         if kind == "json":
-            return b'{"a": 1}'
+            return self.pick(['{"a": 1}', "[]", "", "[", '[{"kind": "lead", "source": "shop", "key": "b1"}, 1, null]', '[{"kind": "lead", "source": "shop", "key": "\\u0000"}]', "[" * 50]).encode()
         if kind == "uuid":
             return bytes.fromhex(self.pick(self.world.uuids).replace("-", ""))
         if kind == "timestamp with time zone":
@@ -562,9 +575,9 @@ class Maker:
         """Return a statement with an operator by itself."""
         return Block("operator", [self.operation()])
 
-    def trigger(self):
+    def trigger(self, function=None):
         """Return a trigger function at work where nobody means it to be."""
-        function = self.choose(lambda f: f.result == "trigger")
+        function = function or self.choose(lambda f: f.result == "trigger")
         if function is None:
             return None
         level, timing = self.pick(["ROW", "STATEMENT"]), self.pick(["BEFORE", "AFTER"])

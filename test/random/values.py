@@ -139,9 +139,9 @@ BY_NAME = {
     "kind": KINDS, "model": MODELS, "model_name": MODELS, "basis": BASES, "time_basis": BASES, "time_zone": (ZONES[:5], ZONES), "zone": (ZONES[:5], ZONES), "currency": (CURRENCIES[:4], CURRENCIES),
     "only_currency": (CURRENCIES[:4], CURRENCIES), "algorithm": (["hmac", "ed25519"], ["HMAC", "none", ""]), "audience": (["", "shop"], ["shop.example"]), "name": JOBS, "job": JOBS, "job_name": JOBS, "url": (URLS[:4], URLS),
     "base": (URLS[:4], URLS), "location": (URLS[:4], URLS), "user_agent": (AGENTS, AGENTS), "purpose": PURPOSES, "by": DIMENSIONS, "by_dimensions": DIMENSIONS,
-    "source": (["shop", "stripe", "import"], ["biolink", "biolink:visit", "biolink:revision", "a.b@c.example", ""]), "reason": (["heartbeat", "no event"], ["key_reused", ""]),
+    "source": (["shop", "stripe", "import"], ["biolink", "biolink:visit", "biolink:revision", "a.b@c.example", ""]), "reason": (["heartbeat", "no event", "rejected"], ["key_reused", "order_differs", "currency_mismatch", ""]),
     "profile": (["biolink", "uid2", "google", "meta", "tiktok", "pinterest"], ["none"]), "scheme": (["stripe", "shopify", "standard", "github"], ["hmac-sha256", ""]),
-    "topic": (["orders/paid", "orders/create", "refunds/create"], [""]), "format": (["json", "csv", "jsonl"], [""]), "state": (["active", "retiring"], ["revoked", "done"]), "platform": (PLATFORMS[:3], PLATFORMS),
+    "topic": (["orders/paid", "orders/create", "orders/updated", "orders/cancelled", "orders/edited", "refunds/create", "order_transactions/create", "disputes/create", "disputes/update"], ["", "ORDERS/PAID", "app/uninstalled"]), "format": (["json", "csv", "jsonl"], [""]), "state": (["active", "retiring"], ["revoked", "done"]), "platform": (PLATFORMS[:3], PLATFORMS),
     "token_form": (["token", "click_id"], ["none"]), "token_param": (["bl", "", "t"], ["a b"]), "calling_code": (["49", "1", "+49"], ["0", ""]), "handle": (["mia", "new"], [""]),
     "role_name": (["postgres", "biolink_app"], ["biolink_random_analyst", "nobody at all"]),
 }
@@ -171,6 +171,7 @@ KEYS = {
     "settings": SETTINGS_KEYS, "report": ["report_id", "currency", "period", "lines", "totals"], "consent": ["measurement", "identity", "personalization", "export", "evidence"], "subject": ["token", "click_id", "visitor"],
     "headers": ["Sec-Purpose", "webhook-id", "webhook-timestamp", "webhook-signature"], "params": ["utm_source", "a"],
 }
+WRONG = (Raw("null"), True, 1, Raw("-1.5"), Raw("1e300"), "", "x", "x" * 300, [], ["x"], Pairs([]), Pairs([("x", Pairs([]))]))
 # What jsonb itself refuses.
 NO_JSON = [Raw("1e140000", False), Raw("\"\\u0000\"", False), Raw("\"\\ud83d\"", False), Raw("\"\\ude00x\"", False), Raw("[1,]", False), Raw("nul", False), Raw("", False)]
 
@@ -227,9 +228,16 @@ class Values:
         self.executable_by = None
         self.tame, self.length, self.about = False, 1, ""
         self.sent = {"request": [], "event": []}
+        self.topic = ""
+        self.messages = {
+            "Stripe": {"event": self.stripe_message, "object": self.stripe_object, "value": self.stripe_object, "refund": self.stripe_refund, "charge": self.stripe_charge, "seen": self.stripe_seen, "pairs": self.hints},
+            "Shopify": {"body": self.shopify_body, "object": self.shopify_order, "transaction": self.shopify_transaction},
+            "from_stripe": {"object": self.stripe_object, "refund": self.stripe_refund, "charge": self.stripe_charge, "seen": self.stripe_seen},
+            "from_shopify": {"body": self.shopify_body, "object": self.shopify_order, "transaction": self.shopify_transaction},
+        }
         self.makers = {
             "bigint": self.bigint, "integer": self.integer, "smallint": self.smallint, "boolean": self.boolean, "text": self.text, "name": self.name, "bytea": self.bytea,
-            "character varying": self.text, "character": self.text, "uuid": self.uuid, "jsonb": self.jsonb, "json": self.jsonb, "double precision": self.float8, "real": self.float4, "numeric": self.numeric,
+            "character varying": self.text, "character": self.text, "uuid": self.uuid, "jsonb": self.jsonb, "json": self.json, "double precision": self.float8, "real": self.float4, "numeric": self.numeric,
             "timestamp with time zone": self.timestamptz, "timestamp without time zone": self.timestamptz, "date": self.date, "interval": self.interval, "regclass": self.regclass, "oid": self.oid,
             "xid8": self.xid8, "cstring": self.cstring, "biolink.token": self.token, "biolink.idhash": self.idhash, "inet": self.inet, "\"char\"": self.char, "internal": self.nothing,
         }
@@ -286,13 +294,17 @@ class Values:
         if kind in ("text", "cstring"):
             usual, odd = BY_NAME.get(name, ([], []))
             return [Value("%s::%s" % (quote(text), kind)) for text in dict.fromkeys(usual + odd + STRANGE_TEXTS)]
+        if kind == "json":
+            # one event for each wrong value, those of a key together
+            arrays = [[Pairs([(k, v) for k, v in self.event().pairs if k != key] + [(key, wrong)]) for wrong in WRONG] for key in KEYS["event"]] if name == "events" else []
+            return [self.as_value(data, kind) for data in STRANGE_JSON + NO_JSON + [list(STRANGE_JSON), [list(STRANGE_JSON)]] + arrays]
         if kind == "jsonb":
             shape = self.shape(name)
             if not shape:
                 return [self.as_value(data) for data in STRANGE_JSON]
             return [self.as_value(data) for data in STRANGE_JSON[:12]] + [
                 self.as_value(Pairs([(k, v) for k, v in shape().pairs if k != key] + [(key, wrong)]))
-                for key in KEYS.get(name, ()) for wrong in (Raw("null"), True, 1, Raw("-1.5"), Raw("1e300"), "", "x", "x" * 300, [], ["x"], Pairs([]), Pairs([("x", Pairs([]))]))]
+                for key in KEYS.get(name, ()) for wrong in WRONG]
         lists = {"bigint": INT8, "timestamp with time zone": TIMES, "interval": INTERVALS, "double precision": FLOATS, "uuid": UUIDS, "numeric": NUMERICS, "integer": [0, 1, -1, 10, 2**31 - 1, -2**31]}
         return [Value("'%s'::%s" % (item, kind)) for item in lists.get(kind, ())]
 
@@ -304,7 +316,7 @@ class Values:
             return None
         function, field = self.pick(known)
         arguments = [self.value(t, n, depth + 1) for t, n in zip(function.types, function.parameters)]
-        sql = "%s(%s)" % (function.name, ", ".join(a.sql for a in arguments))
+        sql = function.written(a.sql for a in arguments)
         return Value("(%s).%s" % (sql, field) if field else sql, False,
                      lambda: arguments_of(kind, arguments), (function,) + tuple(c for a in arguments for c in a.has_call))
 
@@ -488,7 +500,10 @@ class Values:
                 usual, odd = BY_NAME[name]
                 # a function's own comment may say which of them it takes
                 said = [word for word in usual if re.search(r"\b%s\b" % re.escape(word), self.about)] if not self.odds(0.1) else ()
-                return self.usually(said or usual, usual + odd)
+                chosen = self.usually(said or usual, usual + odd)
+                if name == "topic":
+                    self.topic = chosen.lower()
+                return chosen
             if name == "key":
                 return "k%d" % self.below(40)
         elif choice < 0.8 and self.words:
@@ -594,6 +609,36 @@ class Values:
                 self.sent[name] = self.sent[name][-9:] + [data]
         return self.as_value(data)
 
+    def json(self, name):
+        """Return JSON of type json, which is looked at only when it is read: an array of events where the name says so, once in a while a large one."""
+        if self.odds(0.03) and not self.tame:
+            size = self.pick([300, 2000, 10000])
+            one = quote(dump(self.event()))
+            return Value(self.pick([
+                # one event many times; with others between; many of one sale; many that are none
+                "('[' || pg_catalog.repeat({e} || ',', {n}) || {e} || ']')::json", "('[' || pg_catalog.repeat({e} || ', 17, ', {n}) || '{}]')::json",
+                "(SELECT pg_catalog.json_agg({e}::jsonb || pg_catalog.jsonb_build_object('key', 'many ' || g)) FROM pg_catalog.generate_series(1, {n} / 10) AS g)",
+                "(SELECT pg_catalog.json_agg(pg_catalog.json_build_object('kind', 'lead', 'source', 'import', 'key', 'many ' || g % 500, 'visitor', 'v' || g % 7)) FROM pg_catalog.generate_series(1, {n} / 5) AS g)",
+                "('[' || pg_catalog.repeat('[', {d}) || pg_catalog.repeat(']', {d}) || ']')::json", "('[{\"kind\": \"lead\", \"source\": \"s\", \"key\": \"' || pg_catalog.repeat('k', {n} * 10) || '\"}]')::json",
+                "('[' || pg_catalog.repeat('{},', {n} / 20) || '1]')::json",
+            ]).replace("{e}", one).replace("{n}", str(size)).replace("{d}", str(size // 4)), False)
+        if name != "events" or self.odds(0.05) and not self.tame:
+            return self.as_value(self.strange_json() if self.odds(0.5) else self.any_object(), "json")
+        known = self.sent["event"]
+        data = []
+        for _ in range(self.pick([0, 1, 2, 3, 8, 30])):
+            if data and self.odds(0.1):
+                data.append(self.pick(data))
+            elif known and self.odds(0.3):
+                data.append(self.again(self.pick(known)))
+            elif not self.tame and self.odds(0.25):
+                data.append(self.broken(self.event()))
+            else:
+                data.append(self.event())
+                known.append(data[-1])
+        del known[:-10]
+        return self.as_value(data, "json")
+
     def again(self, data):
         """Return what was sent before: the same, revised, or changed in one part."""
         choice = self.rng.random()
@@ -608,7 +653,10 @@ class Values:
         return Pairs([(k, v) for i, (k, v) in enumerate(pairs) if i == at or k != pairs[at][0]])
 
     def shape(self, name):
-        """Return the maker of JSON for a parameter or key of a name, if it is known."""
+        """Return the maker of JSON for a parameter or key of a name, if it is known; what a provider sent where the function's comment speaks of one."""
+        for provider, shapes in self.messages.items():
+            if provider in self.about and name in shapes:
+                return shapes[name]
         return {"request": self.request, "event": self.event, "events": self.events, "settings": self.settings, "headers": self.headers, "params": self.params, "utm": self.params, "report": self.report,
                 "consent": self.consent, "subject": self.subject, "identifiers": self.identifiers, "lookback": self.lookback, "period": self.period}.get(name)
 
@@ -730,6 +778,143 @@ class Values:
     def events(self):
         """Return an array of events, some of them none."""
         return [self.broken(self.event()) if self.odds(0.2) else self.event() for _ in range(self.pick([0, 1, 3, 10, 60]))]
+
+    # -- what payment providers send: few payments, told by many messages --
+
+    def number_of(self):
+        """Return the number of a payment; its amount and currency follow from it."""
+        return self.below(12)
+
+    def price(self, number):
+        """Return the amount of a payment in a provider's minor units."""
+        return [1999, 5000, 100, 0, 12345][number % 5] if self.odds(0.9) else self.amount()
+
+    def hints(self):
+        """Return what a shop hands to a provider for us."""
+        return self.shaped({"bl": self.token_text, "_click_id": lambda: self.pick(self.world.uuids), "bl_visitor": self.visitor_text, "bl_order_id": lambda: "o%d" % self.below(16),
+                            "bl_measurement": lambda: self.pick(["granted", "denied", "maybe"]), "bl_identity": lambda: self.pick(["granted", "denied"]), "other": self.strange_text})
+
+    def unix_time(self):
+        """Return a time in Unix seconds."""
+        return 1775000000 + self.below(5000000) if self.tame or self.odds(0.9) else self.pick([0, -1, 10**12, 253402300800, Raw("1.5")])
+
+    def stripe_seen(self):
+        """Return what all events of one message have."""
+        return Pairs([("source", "stripe"), ("at", 1775000000000), ("live", self.pick([True, False, None]))])
+
+    def stripe(self, kind, number, keys, required=()):
+        """Return an object of Stripe's: its id, what it is, money, a time, and some other keys."""
+        prefix = {"payment_intent": "pi", "checkout.session": "cs", "invoice": "in", "charge": "ch", "refund": "re", "dispute": "dp", "invoice_payment": "inpay", "payout": "po", "balance_transaction": "txn"}[kind]
+        pairs = [("id", "%s_%d" % (prefix, number)), ("object", kind), ("currency", ["eur", "usd", "jpy", "kwd", "isk"][number % 5]), ("created", self.unix_time())]
+        if self.odds(0.3):
+            pairs.append(("metadata", self.hints()))
+        if self.odds(0.2):
+            pairs.append(("livemode", self.pick([True, True, False])))
+        return Pairs(pairs + self.shaped(keys, required).pairs)
+
+    def named_part(self, prefix, number, whole):
+        """Return a reference to another object: its id, the object itself, or nothing."""
+        return "%s_%d" % (prefix, number) if self.odds(0.8) else whole(number) if self.odds(0.5) else None
+
+    def stripe_charge(self, number=None):
+        """Return a charge."""
+        n = self.number_of() if number is None else number
+        return self.stripe("charge", n, {
+            "amount": lambda: self.price(n), "amount_captured": lambda: self.price(n), "amount_refunded": lambda: self.pick([0, 0, 100]), "status": lambda: self.pick(["succeeded", "succeeded", "failed", "pending", "paid"]), "captured": lambda: self.pick([True, True, False]),
+            "refunded": lambda: self.pick([False, True]), "payment_intent": lambda: "pi_%d" % n, "invoice": lambda: "in_%d" % n, "customer": lambda: "cus_%d" % n, "receipt_email": lambda: "a.b@c.example",
+            "refunds": lambda: Pairs([("data", [self.stripe_refund(n) for _ in range(self.below(3))])]), "billing_details": lambda: Pairs([("email", "a.b@c.example"), ("phone", None)])}, ("amount", "status"))
+
+    def stripe_refund(self, number=None):
+        """Return a refund."""
+        n = self.number_of() if number is None else number
+        return self.stripe("refund", n, {
+            "amount": lambda: self.pick([1, 100, self.price(n)]), "status": lambda: self.pick(["succeeded", "succeeded", "failed", "canceled", "pending"]), "payment_intent": lambda: "pi_%d" % n, "charge": lambda: "ch_%d" % n,
+            "reason": lambda: self.pick(["requested_by_customer", "expired_uncaptured_charge"]), "balance_transaction": lambda: self.pick([None, "txn_%d" % n])}, ("amount",))
+
+    def stripe_object(self):
+        """Return an object of Stripe's API."""
+        n = self.number_of()
+        lines = lambda: Pairs([("data", [Pairs([("id", "li_%d" % i), ("price", Pairs([("id", "price_%d" % i)])), ("quantity", self.pick([1, 2])), ("amount_total", 100), ("amount", 100)]) for i in range(self.below(3))])])
+        discounts = lambda: [self.pick([Pairs([("coupon", Pairs([("id", "SPRING")]))]), Pairs([("promotion_code", Pairs([("id", "promo_1"), ("code", "SPRING")]))]), "di_1"])]
+        return self.pick([
+            lambda: self.stripe_charge(n), lambda: self.stripe_refund(n),
+            lambda: self.stripe("payment_intent", n, {
+                "amount": lambda: self.price(n), "amount_received": lambda: self.price(n), "status": lambda: self.pick(["succeeded", "succeeded", "processing", "requires_capture", "canceled", "requires_action"]),
+                "latest_charge": lambda: self.named_part("ch", n, self.stripe_charge), "charges": lambda: Pairs([("data", [self.stripe_charge(n)])]), "invoice": lambda: "in_%d" % n, "receipt_email": lambda: "a.b@c.example",
+                "payment_details": lambda: Pairs([("order_reference", "cs_%d" % n)]), "last_payment_error": lambda: Pairs([("charge", "ch_%d" % n)])}, ("amount",)),
+            lambda: self.stripe("checkout.session", n, {
+                "amount_total": lambda: self.price(n), "payment_status": lambda: self.pick(["paid", "paid", "unpaid", "no_payment_required"]), "status": lambda: self.pick(["complete", "open"]), "mode": lambda: self.pick(["payment", "subscription", "setup"]),
+                "payment_intent": lambda: "pi_%d" % n, "invoice": lambda: "in_%d" % n, "subscription": lambda: "sub_%d" % n, "client_reference_id": lambda: self.pick([self.token_text(), self.pick(self.world.uuids), "c1"]),
+                "total_details": lambda: Pairs([("amount_tax", 100), ("amount_shipping", 0)]), "line_items": lines, "discounts": discounts, "customer_details": lambda: Pairs([("email", "a.b@c.example"), ("phone", "+49 170 1234567")])}, ("amount_total", "payment_status")),
+            lambda: self.stripe("invoice", n, {
+                "amount_paid": lambda: self.price(n), "amount_due": lambda: self.price(n), "status": lambda: self.pick(["paid", "paid", "open", "draft"]), "payment_intent": lambda: "pi_%d" % n, "charge": lambda: "ch_%d" % n,
+                "billing_reason": lambda: self.pick(["subscription_create", "subscription_cycle", "manual"]), "subscription": lambda: "sub_%d" % n, "tax": lambda: 100, "total_taxes": lambda: [Pairs([("amount", 100)])], "shipping_cost": lambda: Pairs([("amount_total", 100)]),
+                "lines": lines, "discounts": discounts, "paid_out_of_band": lambda: self.pick([False, True]), "attempt_count": lambda: 2, "status_transitions": lambda: Pairs([("paid_at", self.unix_time())]),
+                "payments": lambda: Pairs([("data", [Pairs([("id", "inpay_%d" % n), ("status", "paid"), ("amount_paid", self.price(n)), ("payment", Pairs([("type", "payment_intent"), ("payment_intent", "pi_%d" % n)]))]) for _ in range(self.below(3))])])}, ("amount_paid", "amount_due", "status")),
+            lambda: self.stripe("invoice_payment", n, {"amount_paid": lambda: self.price(n), "status": lambda: self.pick(["paid", "open"]), "invoice": lambda: "in_%d" % n, "is_default": lambda: self.pick([True, False]),
+                                                       "payment": lambda: Pairs([("type", "payment_intent"), ("payment_intent", "pi_%d" % n)])}, ("amount_paid", "payment")),
+            lambda: self.stripe("dispute", n, {"amount": lambda: self.price(n), "status": lambda: self.pick(["needs_response", "under_review", "won", "lost", "warning_needs_response"]), "charge": lambda: "ch_%d" % n, "payment_intent": lambda: "pi_%d" % n,
+                                               "reason": lambda: "fraudulent", "balance_transactions": lambda: [Pairs([("amount", -100), ("currency", "eur"), ("fee", 15)])]}, ("amount",)),
+            lambda: self.stripe("payout", n, {"amount": lambda: self.price(n), "status": lambda: self.pick(["paid", "failed"]), "arrival_date": self.unix_time}, ("amount",)),
+            lambda: self.stripe("balance_transaction", n, {"amount": lambda: self.price(n), "fee": lambda: 10, "net": lambda: 90, "type": lambda: "charge", "source": lambda: "ch_%d" % n}, ("amount",)),
+        ])()
+
+    def stripe_message(self):
+        """Return a message of Stripe's webhooks, an object of its API, or a list of these."""
+        if self.odds(0.2):
+            return Pairs([("object", "list"), ("data", [self.stripe_object() for _ in range(self.below(5))])])
+        found = self.stripe_object()
+        if self.odds(0.4):
+            return found
+        kind = dict(found.pairs)["object"]
+        types = {"charge": ["charge.succeeded", "charge.refunded", "charge.failed", "charge.expired"], "payment_intent": ["payment_intent.succeeded", "payment_intent.payment_failed"], "refund": ["refund.created", "refund.failed", "charge.refund.updated"],
+                 "checkout.session": ["checkout.session.completed", "checkout.session.async_payment_failed"], "invoice": ["invoice.paid", "invoice.payment_failed"], "invoice_payment": ["invoice_payment.paid"],
+                 "dispute": ["charge.dispute.created", "charge.dispute.closed"], "payout": ["payout.paid"]}.get(kind, ["customer.created"])
+        return Pairs([("id", "evt_%d" % self.below(100)), ("object", "event"), ("type", self.pick(types)), ("created", self.unix_time()), ("livemode", self.pick([True, True, False])), ("data", Pairs([("object", found)]))])
+
+    def decimal(self):
+        """Return a decimal amount as Shopify writes it."""
+        return self.usually(["19.99", "50.00", "1.00", "0.00"], ["1e3", "-5.00", "19.999", "", "9007199254740993.00", "x"])
+
+    def shopify_time(self):
+        """Return a time as Shopify writes it."""
+        return self.usually(["2026-04-%02dT10:00:00-04:00" % self.below(1, 29), "2026-05-01T10:00:00Z"], ["2026-05-01", "", "2026-13-01T10:00:00Z", None])
+
+    def shopify_transaction(self):
+        """Return a transaction of an order."""
+        n = self.number_of()
+        return self.shaped({"id": lambda: 1000 + n, "order_id": lambda: n, "kind": lambda: self.pick(["refund", "refund", "sale", "capture", "authorization", "void"]), "status": lambda: self.pick(["success", "success", "pending", "failure", "error"]),
+                            "amount": self.decimal, "currency": lambda: ["EUR", "USD"][n % 2], "created_at": self.shopify_time, "processed_at": self.shopify_time, "test": lambda: self.odds(0.3), "gateway": lambda: "bogus"},
+                           ("id", "order_id", "amount", "currency"))
+
+    def shopify_order(self):
+        """Return an order."""
+        n = self.number_of()
+        money = lambda: Pairs([("shop_money", Pairs([("amount", self.decimal()), ("currency_code", "USD")])), ("presentment_money", Pairs([("amount", self.decimal()), ("currency_code", ["EUR", "USD"][n % 2])]))])
+        line = lambda: self.shaped({"id": lambda: 7, "sku": lambda: self.pick(["a", "b", ""]), "variant_id": lambda: 9, "quantity": lambda: self.pick([1, 2, Raw("1.5"), "x"]), "price": self.decimal, "price_set": money, "total_discount": self.decimal,
+                                    "discount_allocations": lambda: [Pairs([("amount", "1.00"), ("amount_set", money())])], "properties": lambda: [Pairs([("name", "_bl_offer_id"), ("value", "1")])]})
+        return self.shaped({
+            "id": lambda: n, "currency": lambda: "USD", "total_price": self.decimal, "total_price_set": money, "total_tax": self.decimal, "total_outstanding": self.decimal, "total_shipping_price_set": money,
+            "financial_status": lambda: self.pick(["paid", "paid", "pending", "authorized", "partially_paid", "refunded", "partially_refunded", "voided"]), "created_at": self.shopify_time, "processed_at": self.shopify_time, "updated_at": self.shopify_time,
+            "cancelled_at": self.shopify_time, "token": lambda: "t%d" % n, "checkout_token": lambda: "c%d" % n, "landing_site": lambda: "/?utm_source=x&bl=" + self.token_text(), "email": lambda: "a.b@c.example", "source_name": lambda: "web",
+            "note_attributes": lambda: self.pick([[Pairs([("name", "bl"), ("value", self.token_text())])], self.hints(), []]), "discount_codes": lambda: [Pairs([("code", "SPRING"), ("amount", "1.00")])], "test": lambda: self.odds(0.2),
+            "line_items": lambda: [line() for _ in range(self.below(3))], "shipping_lines": lambda: [Pairs([("price", self.decimal())])], "customer": lambda: Pairs([("id", n), ("email", "a.b@c.example")])}, ("id", "currency", "total_price"))
+
+    def shopify_body(self):
+        """Return the body of a message of Shopify's, mostly one that fits the topic."""
+        topic = self.topic if self.odds(0.9) else ""
+        if topic.startswith("refunds"):
+            return Pairs([("id", self.number_of()), ("order_id", self.number_of()), ("transactions", [self.shopify_transaction() for _ in range(self.below(3))])])
+        if topic.startswith("order_transactions"):
+            return self.shopify_transaction()
+        if topic.startswith("disputes"):
+            n = self.number_of()
+            return self.shaped({"id": lambda: n, "order_id": lambda: n, "type": lambda: self.pick(["chargeback", "inquiry"]), "amount": self.decimal, "currency": lambda: ["EUR", "USD"][n % 2], "reason": lambda: "fraudulent",
+                                "status": lambda: self.pick(["needs_response", "won", "lost", "charge_refunded", "prevented"]), "initiated_at": self.shopify_time}, ("id", "amount", "currency"))
+        if topic == "orders/edited" and self.odds(0.5):
+            return Pairs([("order_edit", Pairs([("id", 1), ("order_id", self.number_of()), ("created_at", self.shopify_time())]))])
+        order = self.shopify_order()
+        return Pairs([("order", order)]) if self.odds(0.2) else order
 
     def lookback(self):
         """Return lengths of lookback."""
