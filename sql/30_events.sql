@@ -135,7 +135,7 @@ CREATE TABLE biolink.event_key (
 	PRIMARY KEY (creator_id, source, key)
 );
 ALTER TABLE biolink.event_key OWNER TO biolink_owner;
-COMMENT ON TABLE biolink.event_key IS 'Idempotency keys: what each (creator, source, key) did. Written in the transaction of its effect; no time-to-live decides.';
+COMMENT ON TABLE biolink.event_key IS 'Idempotency keys: what each (creator, source, key) did. Written in the transaction of its effect; no time-to-live decides. Those of orders, refunds and disputes stay for ever, others as long as their events: see event_retention.';
 COMMENT ON COLUMN biolink.event_key.key IS 'As sent, but for a key of more than 500 bytes or one that looks like an email address or phone number: of that only a keyed hash is stored, as "hash:" and 32 hexadecimal digits.';
 COMMENT ON COLUMN biolink.event_key.digest IS 'Keyed digest of the event''s canonical text without sent_at; of a request, of the link it asked for.';
 COMMENT ON COLUMN biolink.event_key.event_id IS 'The event it made; after a higher revision, still the first.';
@@ -159,7 +159,7 @@ CREATE TABLE biolink.event_parked (
 );
 ALTER TABLE biolink.event_parked OWNER TO biolink_owner;
 COMMENT ON TABLE biolink.event_parked IS 'What could not be taken as it came, with the reason: nothing is lost. The same content is parked once.';
-COMMENT ON COLUMN biolink.event_parked.reason IS 'key_reused, order_differs, test_differs, currency_mismatch; rejected (track_batch() could not take it at all: detail says why); or what the caller of park_event() said.';
+COMMENT ON COLUMN biolink.event_parked.reason IS 'key_reused, order_differs, test_differs, currency_mismatch, too_old (it happened before event_retention.dropped_until); rejected (track_batch() could not take it at all: detail says why); or what the caller of park_event() said.';
 COMMENT ON COLUMN biolink.event_parked.event IS 'The event as it came, to be read: identifiers, visitor and ip left out, texts that look like an email address or phone number masked. What is no JSON is a JSON string.';
 COMMENT ON COLUMN biolink.event_parked.sealed IS 'The event as it came, to be replayed: sealed under a key derived for this creator.';
 COMMENT ON COLUMN biolink.event_parked.replayed_at IS 'When replay_parked() had it taken; replayed_as: as which event.';
@@ -268,7 +268,7 @@ COMMENT ON FUNCTION biolink.open_page(pg_catalog.int8, pg_catalog.jsonb, pg_cata
 	'One view of a bio page: stores the visit, gives a session token and the offers to show. Call as SELECT * FROM biolink.open_page(...): (biolink.open_page(...)).* would store one visit per column. '
 	'request: JSON object {user_agent, url, referrer, headers {}, ip, country, language, platform, post, visitor, campaign, consent {measurement}, test, key, occurred_at ...}; unknown keys go to event.context. '
 	'offers: array of {rank, offer_id, name, price, currency, link, url, propensity}, in sort_order. A key seen before gives the first visit_id and stores nothing. '
-	'reason: NULL, duplicate, unknown_creator (then nothing is stored), or why is_bot is true. To keep a visitor without a cookie, set the first-party cookie to visit_id. '
+	'reason: NULL, duplicate, unknown_creator or too_old (from before what is kept; nothing is stored), or why is_bot is true. To keep a visitor without a cookie, set the first-party cookie to visit_id. '
 	'Errors: 22023 for a wrong type or value, naming the key; 55000 for key trouble.';
 
 CREATE FUNCTION biolink.click(creator_id pg_catalog.int8, link pg_catalog.text, request pg_catalog.jsonb) RETURNS biolink.click_answer
@@ -276,7 +276,7 @@ CREATE FUNCTION biolink.click(creator_id pg_catalog.int8, link pg_catalog.text, 
 	AS 'MODULE_PATHNAME', 'click';
 COMMENT ON FUNCTION biolink.click(pg_catalog.int8, pg_catalog.text, pg_catalog.jsonb) IS
 	'One click on a link, found by slug: stores the event, gives a redirect token and the URL to send the visitor to. Call as SELECT * FROM biolink.click(...): (biolink.click(...)).* would click once per column. '
-	'status: ok; duplicate (the request''s key was seen before: first click_id, a fresh token, nothing stored); refused (reason unknown_creator, unknown_link or inactive_link; nothing stored, redirect_url NULL). '
+	'status: ok; duplicate (the request''s key was seen before: first click_id, a fresh token, nothing stored); refused (reason unknown_creator, unknown_link, inactive_link, or too_old: an import from before what is kept; nothing stored, redirect_url NULL). '
 	'redirect_url: the link''s URL, plus the request''s parameters that it lacks, plus the link''s UTM, plus the token; the link''s fragment, else the request''s. '
 	'Bots, HEAD requests and prefetches (is_bot, reason says why) get a URL without a token. request: as for open_page, plus token and method. '
 	'route: which rule of the link chose the URL; "default" is the link''s own URL. '
@@ -286,11 +286,12 @@ CREATE FUNCTION biolink.track(creator_id pg_catalog.int8, event pg_catalog.jsonb
 	LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 	AS 'MODULE_PATHNAME', 'track';
 COMMENT ON FUNCTION biolink.track(pg_catalog.int8, pg_catalog.jsonb) IS
-	'Takes a lead, order, refund, dispute or custom event, exactly once by (creator, source, key). Call as SELECT * FROM biolink.track(...). '
+	'Takes a lead, order, refund, dispute, custom event, or a visit or click that was seen elsewhere, exactly once by (creator, source, key). Call as SELECT * FROM biolink.track(...). '
 	'status: inserted; duplicate (same key, same content: the first event_id); merged (an order known under another key or reference, same money: evidence added, money not); '
-	'updated (an order''s key with a higher revision: the ledger gets the difference; with a lower one that was not seen before: it is recorded, nothing else); conflict (same key, other content, or same sale, other money, or another currency: parked, detail says why, event_id is the parked_id). '
+	'updated (an order''s key with a higher revision: the ledger gets the difference; with a lower one that was not seen before: it is recorded, nothing else); conflict (same key, other content, or same sale, other money, or another currency, or from before what is kept, too_old: parked, detail says why, event_id is the parked_id). '
 	'event: JSON object {kind*, source*, key*, occurred_at, sent_at, revision, token, click_id, visitor, url, order_id, order_refs [], order_type, subscription_id, payment, amount, tax, shipping, fee, currency, items [], codes [], identifiers [], offer_id, link_id, goal, test, consent {}, context {}}; amounts are whole minor units. '
 	'An order needs order_id, amount, currency; a refund, dispute and dispute_won need order_id and a positive amount, and a currency where the order is not known yet. order_refs are other names of the same sale, never what several sales share. '
+	'A visit or click that was seen elsewhere is judged as open_page() and click() judge requests: the event has the keys of a request too (user_agent, method, referrer, headers, ip, country, region, city, language, platform, post, caption, campaign) and link, the slug. '
 	'A bad token, malformed references, items, codes or identifiers never cost the order: they are recorded with their reason. '
 	'Errors: 22023 for what cannot be taken at all, naming the key; 55000 for key trouble.';
 

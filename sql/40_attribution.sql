@@ -53,6 +53,7 @@ CREATE TABLE biolink.conversion_evidence (
 	touch_id pg_catalog.uuid,
 	visitor biolink.idhash,
 	converted_at pg_catalog.timestamptz NOT NULL,
+	said_at pg_catalog.timestamptz NOT NULL,
 	PRIMARY KEY (creator_id, conversion_id, ordinal)
 );
 ALTER TABLE biolink.conversion_evidence OWNER TO biolink_owner;
@@ -60,6 +61,7 @@ CREATE INDEX conversion_evidence_touch_idx ON biolink.conversion_evidence (creat
 CREATE INDEX conversion_evidence_visitor_idx ON biolink.conversion_evidence (creator_id, visitor) WHERE visitor IS NOT NULL;
 COMMENT ON TABLE biolink.conversion_evidence IS 'What ties a conversion to touches, so that a touch that arrives late finds the conversions it affects. Derived by the job "attribute".';
 COMMENT ON COLUMN biolink.conversion_evidence.evidence IS 'token or click_id (touch_id names the click or visit), or visitor.';
+COMMENT ON COLUMN biolink.conversion_evidence.said_at IS 'When the event happened that says so, the latest if several do; of two that are needed together, the earlier. What is said only by events that are no longer kept stays.';
 
 CREATE TABLE biolink.touch_path (
 	creator_id pg_catalog.int8 NOT NULL,
@@ -82,10 +84,12 @@ CREATE TABLE biolink.touch_path (
 	device pg_catalog.text,
 	country pg_catalog.text,
 	is_direct pg_catalog.bool NOT NULL,
+	visitor biolink.idhash NOT NULL,
+	visit_id pg_catalog.uuid,
 	PRIMARY KEY (creator_id, conversion_id, position)
 );
 ALTER TABLE biolink.touch_path OWNER TO biolink_owner;
-COMMENT ON TABLE biolink.touch_path IS 'The touches that earned a conversion, in order of time from position 1. It copies what views need, since clicks are dropped by retention before conversions are. Derived by the job "attribute".';
+COMMENT ON TABLE biolink.touch_path IS 'The touches that earned a conversion, in order of time from position 1. It copies what views need, and what building it again does, since clicks are dropped by retention and conversions are not. Derived by the job "attribute".';
 COMMENT ON COLUMN biolink.touch_path.click_id IS 'Event id of the click, or of the visit where nothing was clicked.';
 COMMENT ON COLUMN biolink.touch_path.tier IS 'How strongly it is tied to the conversion: session.';
 COMMENT ON COLUMN biolink.touch_path.evidence IS 'What ties it: token, click_id or visitor.';
@@ -122,37 +126,71 @@ DECLARE
 	path biolink.touch_path[] := '{}';
 	run_visitor biolink.idhash;
 	run_started timestamptz;
+	-- What is from before is built from events no more, for they are gone or going: it is taken over from what was built before.
+	horizon CONSTANT timestamptz := biolink.event_horizon();
+	horizon_id CONSTANT uuid := biolink.uuid_v7_floor(horizon);
 BEGIN
 	-- What is asked for may be any event of a sale: that of the first paid order is its conversion.  A conversion whose sale turned out to be
-	-- another one's is no more.
+	-- another one's is no more; what it has from before the horizon goes over to that one, since its events may be gone.
 	WITH asked AS MATERIALIZED (
-		SELECT DISTINCT e.creator_id, e.event_id, COALESCE(s.event_id, e.event_id) AS conversion_id
+		SELECT DISTINCT w.creator_id, w.conversion_id AS event_id, COALESCE(s.event_id, w.conversion_id) AS conversion_id
 			FROM unnest(creators, conversions) AS w (creator_id, conversion_id)
-			JOIN biolink.event AS e ON e.creator_id = w.creator_id AND e.event_id = w.conversion_id
+			LEFT JOIN biolink.event AS e ON e.creator_id = w.creator_id AND e.event_id = w.conversion_id
 				AND e.occurred_at >= biolink.uuid_v7_time(w.conversion_id) AND e.occurred_at < biolink.uuid_v7_time(w.conversion_id) + '1 millisecond'::interval
-			LEFT JOIN biolink.order_ref AS r ON r.creator_id = e.creator_id AND r.ref = e.order_id AND e.kind = 'order'
+			LEFT JOIN biolink.conversion AS c ON c.creator_id = w.creator_id AND c.conversion_id = w.conversion_id AND c.conversion_id < horizon_id
+			LEFT JOIN biolink.order_ref AS r ON r.creator_id = w.creator_id AND r.ref = COALESCE(e.order_id, c.order_id) AND COALESCE(e.kind, c.kind) = 'order'
 			LEFT JOIN biolink.order_ref AS s ON s.creator_id = r.creator_id AND s.ref = r.order_id
+			WHERE e.event_id IS NOT NULL OR c.conversion_id IS NOT NULL
 	), cleared AS (
 		DELETE FROM biolink.conversion_evidence AS v USING asked AS a
-			WHERE v.creator_id = a.creator_id AND v.conversion_id IN (a.event_id, a.conversion_id)
+			WHERE v.creator_id = a.creator_id AND v.conversion_id IN (a.event_id, a.conversion_id) AND v.said_at >= horizon
+	), evidence_over AS (
+		UPDATE biolink.conversion_evidence AS v SET conversion_id = m.conversion_id, ordinal = m.new_ordinal
+			FROM (SELECT o.creator_id, a.event_id, a.conversion_id, o.ordinal,
+					COALESCE((SELECT max(k.ordinal) FROM biolink.conversion_evidence AS k WHERE k.creator_id = a.creator_id AND k.conversion_id = a.conversion_id), 0)
+						+ row_number() OVER (PARTITION BY a.creator_id, a.conversion_id ORDER BY a.event_id, o.ordinal) AS new_ordinal
+				FROM asked AS a JOIN biolink.conversion_evidence AS o ON o.creator_id = a.creator_id AND o.conversion_id = a.event_id
+				WHERE a.event_id <> a.conversion_id AND o.said_at < horizon) AS m
+			WHERE v.creator_id = m.creator_id AND v.conversion_id = m.event_id AND v.ordinal = m.ordinal
 	), without_path AS (
 		DELETE FROM biolink.touch_path AS t USING asked AS a
-			WHERE t.creator_id = a.creator_id AND t.conversion_id = a.event_id AND a.event_id <> a.conversion_id
+			WHERE t.creator_id = a.creator_id AND t.conversion_id = a.event_id AND a.event_id <> a.conversion_id AND t.touched_at >= horizon
+	), path_over AS (
+		UPDATE biolink.touch_path AS t SET conversion_id = m.conversion_id, position = m.new_position
+			FROM (SELECT o.creator_id, a.event_id, a.conversion_id, o.position,
+					COALESCE((SELECT max(k.position) FROM biolink.touch_path AS k WHERE k.creator_id = a.creator_id AND k.conversion_id = a.conversion_id), 0)
+						+ row_number() OVER (PARTITION BY a.creator_id, a.conversion_id ORDER BY a.event_id, o.position) AS new_position
+				FROM asked AS a JOIN biolink.touch_path AS o ON o.creator_id = a.creator_id AND o.conversion_id = a.event_id
+				WHERE a.event_id <> a.conversion_id AND o.touched_at < horizon) AS m
+			WHERE t.creator_id = m.creator_id AND t.conversion_id = m.event_id AND t.position = m.position
 	), without_sale AS (
 		DELETE FROM biolink.conversion AS c USING asked AS a
 			WHERE c.creator_id = a.creator_id AND c.conversion_id = a.event_id AND a.event_id <> a.conversion_id
+	), time_over AS (
+		UPDATE biolink.conversion AS c SET converted_at = m.converted_at
+			FROM (SELECT a.creator_id, a.conversion_id, min(o.converted_at) AS converted_at
+				FROM asked AS a JOIN biolink.conversion AS o ON o.creator_id = a.creator_id AND o.conversion_id = a.event_id
+				WHERE a.event_id <> a.conversion_id AND o.converted_at < horizon
+				GROUP BY a.creator_id, a.conversion_id) AS m
+			WHERE c.creator_id = m.creator_id AND c.conversion_id = m.conversion_id AND c.converted_at > m.converted_at
 	)
 	SELECT array_agg(a.creator_id), array_agg(a.conversion_id) INTO creators, conversions
 		FROM (SELECT DISTINCT a.creator_id, a.conversion_id FROM asked AS a) AS a;
 
 	-- The events of each conversion: that of a goal, or all that name the sale.  The time of a sale is that of its first paid order, whichever
-	-- of them booked it.  A conversion whose events were dropped by retention is not found here and stays as it was built.
+	-- of them booked it.  What is known of a conversion whose first event is gone is in its own row.
 	WITH first AS MATERIALIZED (
 		SELECT e.creator_id, e.event_id, e.kind, e.order_id, e.goal, e.order_type, e.currency, e.source, e.offer_id, e.is_test,
 				e.occurred_at, e.visitor, e.click_id, e.evidence, e.token_reason, e.measurement_denied
 			FROM unnest(creators, conversions) AS w (creator_id, conversion_id)
 			JOIN biolink.event AS e ON e.creator_id = w.creator_id AND e.event_id = w.conversion_id
 				AND e.occurred_at >= biolink.uuid_v7_time(w.conversion_id) AND e.occurred_at < biolink.uuid_v7_time(w.conversion_id) + '1 millisecond'::interval
+		UNION ALL
+		SELECT c.creator_id, c.conversion_id, c.kind, c.order_id, c.goal, c.order_type, c.currency, c.source, c.offer_id, c.is_test, c.converted_at, NULL, NULL, NULL, NULL, false
+			FROM unnest(creators, conversions) AS w (creator_id, conversion_id)
+			JOIN biolink.conversion AS c ON c.creator_id = w.creator_id AND c.conversion_id = w.conversion_id AND c.conversion_id < horizon_id
+			WHERE NOT EXISTS (SELECT FROM biolink.event AS e WHERE e.creator_id = w.creator_id AND e.event_id = w.conversion_id
+				AND e.occurred_at >= biolink.uuid_v7_time(w.conversion_id) AND e.occurred_at < biolink.uuid_v7_time(w.conversion_id) + '1 millisecond'::interval)
 	), accepted AS MATERIALIZED (
 		SELECT f.creator_id, f.event_id AS conversion_id, e.occurred_at, e.visitor, e.click_id, e.evidence, e.token_reason, e.measurement_denied,
 				e.kind = 'order' AND COALESCE(e.payment, 'paid') = 'paid' AS is_paid
@@ -164,25 +202,39 @@ BEGIN
 		SELECT f.creator_id, f.event_id, f.occurred_at, f.visitor, f.click_id, f.evidence, f.token_reason, f.measurement_denied, true
 			FROM first AS f WHERE f.kind <> 'order'
 	), fact AS MATERIALIZED (
-		SELECT a.creator_id, a.conversion_id, min(a.occurred_at) FILTER (WHERE a.is_paid) AS converted_at,
-				CASE WHEN bool_or(a.token_reason IS NOT NULL) THEN 'bad_token' WHEN bool_or(a.measurement_denied) THEN 'consent' ELSE 'no_touch' END AS reason
-			FROM accepted AS a GROUP BY a.creator_id, a.conversion_id
-	), found AS (
-		SELECT a.creator_id, a.conversion_id, a.evidence, a.click_id AS touch_id, NULL::biolink.idhash AS visitor
+		SELECT f.creator_id, f.event_id AS conversion_id,
+				least(min(a.occurred_at) FILTER (WHERE a.is_paid), min(o.converted_at) FILTER (WHERE o.converted_at < horizon)) AS converted_at,
+				CASE WHEN min(o.reason) IN ('bots_only', 'outside_lookback') THEN min(o.reason)
+					WHEN bool_or(a.token_reason IS NOT NULL) OR min(o.reason) = 'bad_token' THEN 'bad_token'
+					WHEN bool_or(a.measurement_denied) OR min(o.reason) = 'consent' THEN 'consent' ELSE 'no_touch' END AS reason
+			FROM first AS f
+			LEFT JOIN accepted AS a ON a.creator_id = f.creator_id AND a.conversion_id = f.event_id
+			-- time and reason of before, where what they were worked out from may be gone
+			LEFT JOIN biolink.conversion AS o ON o.creator_id = f.creator_id AND o.conversion_id = f.event_id AND horizon > '-infinity'
+			GROUP BY f.creator_id, f.event_id
+	), said AS (
+		SELECT a.creator_id, a.conversion_id, a.evidence, a.click_id AS touch_id, NULL::biolink.idhash AS visitor, a.occurred_at AS said_at
 			FROM accepted AS a WHERE a.click_id IS NOT NULL
-		UNION
-		SELECT a.creator_id, a.conversion_id, 'visitor', NULL::uuid, a.visitor FROM accepted AS a WHERE a.visitor IS NOT NULL
-		UNION
-		SELECT a.creator_id, a.conversion_id, 'visitor', NULL::uuid, e.visitor FROM accepted AS a
+		UNION ALL
+		SELECT a.creator_id, a.conversion_id, 'visitor', NULL::uuid, a.visitor, a.occurred_at FROM accepted AS a WHERE a.visitor IS NOT NULL
+		UNION ALL
+		SELECT a.creator_id, a.conversion_id, 'visitor', NULL::uuid, e.visitor, least(a.occurred_at, e.occurred_at) FROM accepted AS a
 			JOIN biolink.event AS e ON e.creator_id = a.creator_id AND e.event_id = a.click_id
 				AND e.occurred_at >= biolink.uuid_v7_time(a.click_id) AND e.occurred_at < biolink.uuid_v7_time(a.click_id) + '1 millisecond'::interval
 			WHERE e.kind IN ('visit', 'click') AND e.visitor IS NOT NULL
+	), found AS (
+		SELECT s.creator_id, s.conversion_id, s.evidence, s.touch_id, s.visitor, max(s.said_at) AS said_at
+			FROM said AS s GROUP BY s.creator_id, s.conversion_id, s.evidence, s.touch_id, s.visitor
 	), noted AS (
-		INSERT INTO biolink.conversion_evidence (creator_id, conversion_id, ordinal, evidence, touch_id, visitor, converted_at)
+		INSERT INTO biolink.conversion_evidence (creator_id, conversion_id, ordinal, evidence, touch_id, visitor, converted_at, said_at)
 			SELECT v.creator_id, v.conversion_id,
-					row_number() OVER (PARTITION BY v.creator_id, v.conversion_id ORDER BY v.evidence, v.touch_id, v.visitor),
-					v.evidence, v.touch_id, v.visitor, c.converted_at
+					COALESCE((SELECT max(k.ordinal) FROM biolink.conversion_evidence AS k WHERE k.creator_id = v.creator_id AND k.conversion_id = v.conversion_id AND k.said_at < horizon), 0)
+						+ row_number() OVER (PARTITION BY v.creator_id, v.conversion_id ORDER BY v.evidence, v.touch_id, v.visitor),
+					v.evidence, v.touch_id, v.visitor, c.converted_at, v.said_at
 				FROM found AS v JOIN fact AS c ON c.creator_id = v.creator_id AND c.conversion_id = v.conversion_id
+				WHERE NOT EXISTS (SELECT FROM biolink.conversion_evidence AS k
+					WHERE k.creator_id = v.creator_id AND k.conversion_id = v.conversion_id AND k.said_at < horizon AND k.evidence = v.evidence
+						AND k.touch_id IS NOT DISTINCT FROM v.touch_id AND (k.visitor OPERATOR(biolink.=) v.visitor OR (k.visitor IS NULL AND v.visitor IS NULL)))
 	)
 	SELECT array_agg(ROW(f.creator_id, f.event_id, CASE f.kind WHEN 'order' THEN f.order_id END, f.kind, COALESCE(f.goal, f.kind), f.order_type,
 			CASE f.kind WHEN 'order' THEN f.currency END, c.converted_at, f.source, f.offer_id, f.is_test, 0, c.reason)::biolink.conversion)
@@ -198,7 +250,10 @@ BEGIN
 		WITH event AS (
 			SELECT f.conversion_id, e.creator_id, e.event_id, e.kind, e.occurred_at, e.visitor, e.channel, e.medium, e.platform, e.referrer_host, e.utm,
 				e.link_id, e.offer_id, e.post_id, e.campaign_id, e.device, e.country, COALESCE(e.visit_id, e.event_id) AS visit_or_click,
-				COALESCE((c.settings ->> 'repeat_window')::interval, '30 minutes') AS repeat_window, n.by_token, n.by_click_id
+				COALESCE((c.settings ->> 'repeat_window')::interval, '30 minutes') AS repeat_window, n.by_token, n.by_click_id,
+				-- a visit that is gone may have been named where its click is not
+				CASE WHEN e.visit_id < horizon_id THEN (SELECT o.evidence FROM biolink.touch_path AS o
+					WHERE o.creator_id = f.creator_id AND o.conversion_id = f.conversion_id AND o.click_id = e.event_id) END AS known_evidence
 			FROM unnest(facts) AS f
 			JOIN biolink.creator AS c ON c.creator_id = f.creator_id
 			JOIN biolink.conversion_evidence AS v ON v.creator_id = f.creator_id AND v.conversion_id = f.conversion_id AND v.visitor IS NOT NULL
@@ -210,9 +265,27 @@ BEGIN
 					WHERE t.creator_id = f.creator_id AND t.conversion_id = f.conversion_id AND t.touch_id = e.event_id
 			) AS n
 			WHERE e.kind IN ('visit', 'click') AND NOT e.is_bot AND (f.is_test OR NOT e.is_test)
+			UNION ALL
+			-- touches of before whose clicks are gone count as their clicks did
+			SELECT f.conversion_id, p.creator_id, p.click_id, p.kind, p.touched_at, p.visitor, p.channel, p.medium, p.platform, p.referrer_host, p.utm,
+				p.link_id, p.offer_id, p.post_id, p.campaign_id, p.device, p.country, COALESCE(p.visit_id, p.click_id),
+				COALESCE((c.settings ->> 'repeat_window')::interval, '30 minutes'), n.by_token, n.by_click_id, p.evidence
+			FROM unnest(facts) AS f
+			JOIN biolink.creator AS c ON c.creator_id = f.creator_id
+			JOIN biolink.touch_path AS p ON p.creator_id = f.creator_id AND p.conversion_id = f.conversion_id AND p.touched_at < horizon
+				AND p.touched_at <= f.converted_at AND p.touched_at >= f.converted_at - COALESCE((c.settings #>> '{lookback,session}')::interval, '30 days')
+			JOIN biolink.conversion_evidence AS v ON v.creator_id = f.creator_id AND v.conversion_id = f.conversion_id AND v.visitor OPERATOR(biolink.=) p.visitor
+			CROSS JOIN LATERAL (
+				SELECT COALESCE(bool_or(t.evidence = 'token'), false) AS by_token, COALESCE(bool_or(t.evidence = 'click_id'), false) AS by_click_id
+					FROM biolink.conversion_evidence AS t
+					WHERE t.creator_id = f.creator_id AND t.conversion_id = f.conversion_id AND t.touch_id = p.click_id
+			) AS n
+			WHERE NOT EXISTS (SELECT FROM biolink.event AS g WHERE g.creator_id = p.creator_id AND g.event_id = p.click_id
+				AND g.occurred_at >= biolink.uuid_v7_time(p.click_id) AND g.occurred_at < biolink.uuid_v7_time(p.click_id) + '1 millisecond'::interval)
 		)
 		SELECT e.*,
-			CASE WHEN bool_or(e.by_token) OVER visit THEN 'token' WHEN bool_or(e.by_click_id) OVER visit THEN 'click_id' ELSE 'visitor' END AS best_evidence,
+			CASE WHEN bool_or(e.by_token OR e.known_evidence = 'token') OVER visit THEN 'token'
+				WHEN bool_or(e.by_click_id OR e.known_evidence = 'click_id') OVER visit THEN 'click_id' ELSE 'visitor' END AS best_evidence,
 			row_number() OVER (PARTITION BY e.creator_id, e.conversion_id, e.visit_or_click
 				ORDER BY e.kind = 'click' AND (e.by_token OR e.by_click_id) DESC, e.kind = 'click' DESC, e.occurred_at DESC, e.event_id DESC) AS place
 		FROM event AS e
@@ -253,6 +326,8 @@ BEGIN
 		touch.device := candidate.device;
 		touch.country := candidate.country;
 		touch.is_direct := touch.channel = 'direct';
+		touch.visitor := candidate.visitor;
+		touch.visit_id := NULLIF(candidate.visit_or_click, candidate.event_id);
 	END LOOP;
 	IF touch.conversion_id IS NOT NULL THEN
 		path := path || touch;
@@ -264,7 +339,7 @@ BEGIN
 	INSERT INTO biolink.touch_path
 		SELECT t.creator_id, t.conversion_id, row_number() OVER (PARTITION BY t.creator_id, t.conversion_id ORDER BY t.touched_at, t.click_id),
 			t.click_id, t.kind, t.touched_at, t.tier, t.evidence, t.channel, t.medium, t.platform, t.referrer_host, t.utm,
-			t.link_id, t.offer_id, t.post_id, t.campaign_id, t.device, t.country, t.is_direct
+			t.link_id, t.offer_id, t.post_id, t.campaign_id, t.device, t.country, t.is_direct, t.visitor, t.visit_id
 		FROM (SELECT p.*, row_number() OVER (PARTITION BY p.creator_id, p.conversion_id ORDER BY p.touched_at DESC, p.click_id DESC) AS from_end
 			FROM unnest(path) AS p) AS t
 		JOIN biolink.creator AS c ON c.creator_id = t.creator_id

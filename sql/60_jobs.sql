@@ -44,6 +44,7 @@ COMMENT ON COLUMN biolink.job_run.state IS
 COMMENT ON COLUMN biolink.job_run.progress IS 'Where it is: phase, and what the phase needs to go on from.';
 COMMENT ON COLUMN biolink.job_run.rows_total IS 'How many rows it found to do, where that is known.';
 COMMENT ON COLUMN biolink.job_run.rows_failed IS 'Rows that could not be done: they are left for later, the others are not held up.';
+COMMENT ON COLUMN biolink.job_run.error IS 'What went wrong first. In a run that is done, without sqlstate: why something was left for the next run.';
 
 CREATE TABLE biolink.job_checkpoint (
 	job pg_catalog.text PRIMARY KEY,
@@ -117,7 +118,7 @@ CREATE FUNCTION biolink.built_in_jobs() RETURNS TABLE (job pg_catalog.text, ever
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 	VALUES ('attribute', biolink.naptime(), interval '10 minutes', true, 'paths of the conversions that new events affect'),
-		('maintain', interval '1 hour', interval '10 minutes', false, 'partitions of the events')
+		('maintain', interval '1 hour', interval '10 minutes', false, 'partitions of the events, and what is no longer kept')
 $$;
 COMMENT ON FUNCTION biolink.built_in_jobs() IS 'The jobs there are, and how they run unless biolink.job says otherwise. by_commit: commits bring it work, so the worker is woken for it; the others are looked at every so often.';
 
@@ -143,7 +144,7 @@ CREATE FUNCTION biolink.job_pending(job pg_catalog.text) RETURNS pg_catalog.bool
 BEGIN
 	CASE biolink.require_job(job)
 		WHEN 'attribute' THEN RETURN biolink.attribute_pending();
-		WHEN 'maintain' THEN RETURN EXISTS (SELECT FROM biolink.missing_event_partitions());
+		WHEN 'maintain' THEN RETURN biolink.maintain_pending();
 	END CASE;
 END
 $$;
@@ -225,7 +226,7 @@ BEGIN
 	UPDATE biolink.job_run AS r
 		SET finished_at = clock_timestamp(),
 			sqlstate = COALESCE(r.sqlstate, failed_with),
-			error = COALESCE(CASE WHEN r.sqlstate IS NOT NULL THEN r.error END, job_end.error, stopped_because),
+			error = COALESCE(CASE WHEN r.sqlstate IS NOT NULL OR r.state = 'running' THEN r.error END, job_end.error, stopped_because),
 			state = CASE WHEN COALESCE(r.sqlstate, failed_with) IS NOT NULL THEN 'failed' WHEN stopped_because IS NOT NULL THEN 'stopped' ELSE 'done' END
 		WHERE r.run_id = job_end.run_id AND r.pid = pg_backend_pid() AND r.state IN ('running', 'aborted')
 		RETURNING r.* INTO run;
@@ -271,7 +272,7 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE biolink.run_job(pg_catalog.text) IS
-	'Runs a job now, to its end, committing between slices: attribute (paths of the conversions that new rows affect), maintain (partitions ahead, stray events moved). CALL it outside a transaction block. Running it again, or in two sessions, is harmless. Errors: 22023 for an unknown job, 2D000 within a transaction block, else what the run failed with.';
+	'Runs a job now, to its end, committing between slices: attribute (paths of the conversions that new rows affect), maintain (partitions ahead, stray events moved, what is no longer kept dropped). CALL it outside a transaction block. Running it again, or in two sessions, is harmless. Errors: 22023 for an unknown job, 2D000 within a transaction block, else what the run failed with.';
 
 CREATE FUNCTION biolink.job_runners() RETURNS TABLE (job pg_catalog.text, run_id pg_catalog.int8)
 	LANGUAGE sql STABLE PARALLEL UNSAFE SECURITY DEFINER COST 1000 ROWS 1
@@ -320,7 +321,8 @@ CREATE FUNCTION biolink.job_unfinished(job pg_catalog.text) RETURNS pg_catalog.b
 	LANGUAGE sql STABLE STRICT PARALLEL UNSAFE SECURITY DEFINER COST 100
 	SET search_path = pg_catalog, pg_temp
 	AS $$
-	SELECT CASE job WHEN 'attribute' THEN EXISTS (SELECT FROM biolink.attribution_queue) OR EXISTS (SELECT FROM biolink.job_candidate AS c WHERE c.job = 'attribute') ELSE false END
+	SELECT CASE job WHEN 'attribute' THEN EXISTS (SELECT FROM biolink.attribution_queue) OR EXISTS (SELECT FROM biolink.job_candidate AS c WHERE c.job = 'attribute')
+		WHEN 'maintain' THEN EXISTS (SELECT FROM biolink.job_candidate AS c WHERE c.job = 'maintain') ELSE false END
 $$;
 COMMENT ON FUNCTION biolink.job_unfinished(pg_catalog.text) IS 'Whether a job has left something for later: rows that failed, or a fold that waits for an older transaction.';
 
@@ -406,7 +408,7 @@ CREATE FUNCTION biolink.job_waits() RETURNS TABLE (job pg_catalog.text, since pg
 				format('transaction %s', pg_snapshot_xmin(pg_current_snapshot())))
 		FROM biolink.job_candidate AS c WHERE pg_snapshot_xmin(pg_current_snapshot()) <= c.noted_by
 $$;
-COMMENT ON FUNCTION biolink.job_waits() IS 'The folds that wait for an older transaction to end, since when, and for which.';
+COMMENT ON FUNCTION biolink.job_waits() IS 'The jobs that wait for an older transaction to end, since when, and for which: a fold, or the dropping of what is no longer kept.';
 
 CREATE VIEW biolink.job_status WITH (security_invoker = true) AS
 	SELECT s.job, b.purpose, s.every, s.time_limit, s.paused,

@@ -8,6 +8,8 @@ CREATE FUNCTION biolink.integrity_check(creator_id pg_catalog.int8 DEFAULT NULL)
 #variable_conflict use_column
 DECLARE
 	only_creator CONSTANT int8 := creator_id;
+	-- events of before are gone, or going: what is said of them holds for those that are still there
+	horizon CONSTANT timestamptz := biolink.event_horizon();
 BEGIN
 	RETURN QUERY
 	WITH
@@ -38,12 +40,14 @@ BEGIN
 		SELECT 'exactly_once', 'key without its event', jsonb_build_object('creator_id', k.creator_id, 'source', k.source, 'key', k.key)
 			FROM biolink.event_key AS k
 			WHERE (only_creator IS NULL OR k.creator_id = only_creator)
+				AND (biolink.uuid_v7_time(k.event_id) < horizon) IS NOT TRUE
 				AND NOT EXISTS (SELECT FROM events AS e WHERE e.creator_id = k.creator_id AND e.event_id = k.event_id)
 		UNION ALL
 		SELECT 'exactly_once', 'ledger row that does not match an event', jsonb_build_object('creator_id', l.creator_id, 'entry_id', l.entry_id)
 			FROM entries AS l
 			WHERE NOT EXISTS (SELECT FROM events AS e WHERE e.creator_id = l.creator_id AND e.event_id = l.event_id
 				AND (l.kind IN ('merged', 'detail') OR (e.order_id = l.order_id AND NOT e.merged)))
+				AND ((biolink.uuid_v7_time(l.event_id) < horizon) IS NOT TRUE OR EXISTS (SELECT FROM events AS e WHERE e.creator_id = l.creator_id AND e.event_id = l.event_id))
 		UNION ALL
 		SELECT 'exactly_once', 'ledger row whose order_id names no sale', jsonb_build_object('creator_id', l.creator_id, 'entry_id', l.entry_id)
 			FROM entries AS l WHERE l.sale IS NULL
@@ -122,6 +126,9 @@ BEGIN
 							AND (NOT v.merged OR EXISTS (SELECT FROM entries AS o WHERE o.creator_id = n.creator_id AND o.sale = n.order_id AND o.kind = 'merged'))
 						ORDER BY v.received_at DESC
 						LIMIT CASE WHEN EXISTS (SELECT FROM entries AS o WHERE o.creator_id = k.creator_id AND o.sale = r.order_id AND o.kind = 'merged') THEN NULL ELSE 1 END)
+				-- a revision of before may have been the latest
+				AND NOT EXISTS (SELECT FROM entries AS l WHERE l.creator_id = k.creator_id AND l.sale = r.order_id AND l.kind IN ('order', 'revision', 'merged')
+					AND biolink.uuid_v7_time(l.event_id) < horizon AND NOT EXISTS (SELECT FROM events AS g WHERE g.creator_id = l.creator_id AND g.event_id = l.event_id))
 		UNION ALL
 		SELECT 'causality', 'touch after its conversion', jsonb_build_object('creator_id', p.creator_id, 'conversion_id', p.conversion_id, 'position', p.position)
 			FROM biolink.touch_path AS p

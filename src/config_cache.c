@@ -1,16 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * config_cache.c
- *	  Creators, links and offers as the request path needs them, kept per backend.
+ *	  Creators, links and offers as the request path needs them, kept per
+ *	  backend, and the time before which events are no longer kept.
  *
- * Owns three bounded caches.
+ * Owns three bounded caches, and that one time.
  *
  * Invariants:
  *	- A row is kept only if the table's change counter was the same before and
  *	  after it was read under the latest snapshot, and used only while the
  *	  counter stays: a change counts from the next statement, at every
  *	  isolation level.
- *	- That a creator or link does not exist is never remembered.
+ *	- That a creator or link does not exist is never remembered; that there is
+ *	  no retention is, so its trigger tells of inserted rows too.
  *	- A cache that is full is emptied: what is hot comes back at once.
  *
  * What a function here returns stays valid until the same function is called
@@ -27,6 +29,7 @@
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(valid_time_zone);
 
@@ -111,6 +114,10 @@ static SavedPlan offers_plan = SAVED_PLAN(
 	"  FROM biolink.offer AS f WHERE f.creator_id OPERATOR(pg_catalog.=) $1 AND f.active"
 	"  ORDER BY f.sort_order, f.offer_id LIMIT $2) AS o",
 	"ll");
+
+static SavedPlan horizon_plan = SAVED_PLAN(
+	"SELECT r.dropped_until FROM biolink.event_retention AS r",
+	"");
 
 /* cache_ready empties a cache that is full or whose table changed, and returns the counter it is good for. */
 static uint64
@@ -369,4 +376,32 @@ offers_of(int64 creator_id, int32 max_offers)
 		entry->offers = list;
 		return list;
 	}
+}
+
+/* event_horizon gives the time before which events are gone, or going, and are refused; DT_NOBEGIN when there is none. */
+TimestampTz
+event_horizon(void)
+{
+	static TimestampTz horizon;
+	static uint64 good_for;
+	static bool known = false;
+	uint64		generation = cached_table_generation(CACHED_EVENT_RETENTION);
+
+	while (!known || good_for != generation)
+	{
+		OwnerScope	scope;
+		bool		isnull;
+		TimestampTz read = DT_NOBEGIN;
+
+		owner_enter(&scope);
+		if (plan_read_latest(&horizon_plan, NULL, NULL) > 0)
+			read = DatumGetTimestampTz(column(1, &isnull));
+		owner_leave(&scope);
+
+		good_for = generation;
+		generation = cached_table_generation(CACHED_EVENT_RETENTION);
+		known = good_for == generation;
+		horizon = read;
+	}
+	return horizon;
 }

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * config_cache.h
- *	  Creators, links and offers as the request path needs them.
+ *	  Creators, links and offers as the request path needs them, and the time
+ *	  before which events are no longer kept.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,6 +13,7 @@
 #include "url_core.h"
 
 #include "pgtime.h"
+#include "datatype/timestamp.h"
 #include "utils/jsonb.h"
 
 typedef struct CreatorConfig
@@ -42,5 +44,6 @@ typedef struct LinkConfig
 extern const CreatorConfig *creator_config(int64 creator_id);
 extern const LinkConfig *link_config(int64 creator_id, Slice slug);
 extern Jsonb *offers_of(int64 creator_id, int32 max_offers);
+extern TimestampTz event_horizon(void);
 
 #endif							/* BIOLINK_CONFIG_CACHE_H */

@@ -336,6 +336,28 @@ flags_datum(uint32 flags)
 	return PointerGetDatum(construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+/* event_note adds a text, masked, to an event's context. */
+void
+event_note(EventRow *row, const char *key, Slice text)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue	name = {.type = jbvString};
+	JsonbValue	value = {.type = jbvString};
+	size_t		len;
+	Jsonb	   *note;
+
+	name.val.string.val = unconstify(char *, key);
+	name.val.string.len = (int) strlen(key);
+	value.val.string.val = text_masked(text, &len);
+	value.val.string.len = (int) len;
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(&state, WJB_KEY, &name);
+	pushJsonbValue(&state, WJB_VALUE, &value);
+	note = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	row->context = row->context == NULL ? note :
+		DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(row->context), JsonbPGetDatum(note)));
+}
+
 /*
  * event_settle_time puts an event's time right once it has arrived.  Where the
  * sender's clock differed by more than skew when it sent the event, the event's
@@ -346,10 +368,6 @@ void
 event_settle_time(EventRow *row, int64 skew, const TimestampTz *sent_at)
 {
 	TimestampTz claimed = row->occurred_at;
-	JsonbParseState *state = NULL;
-	JsonbValue	key = {.type = jbvString};
-	JsonbValue	value = {.type = jbvString};
-	Jsonb	   *note;
 
 	if (sent_at != NULL &&
 		(row->received_at - *sent_at > skew || *sent_at - row->received_at > skew))
@@ -365,19 +383,8 @@ event_settle_time(EventRow *row, int64 skew, const TimestampTz *sent_at)
 	/* a clock that was wrong by decades is no reason to have happened before there were any */
 	if (row->occurred_at < EARLIEST_EVENT)
 		row->occurred_at = EARLIEST_EVENT;
-	if (row->occurred_at == claimed)
-		return;
-
-	key.val.string.val = "claimed_at";
-	key.val.string.len = (int) strlen(key.val.string.val);
-	value.val.string.val = utc_text(claimed);
-	value.val.string.len = (int) strlen(value.val.string.val);
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	pushJsonbValue(&state, WJB_KEY, &key);
-	pushJsonbValue(&state, WJB_VALUE, &value);
-	note = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-	row->context = row->context == NULL ? note :
-		DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(row->context), JsonbPGetDatum(note)));
+	if (row->occurred_at != claimed)
+		event_note(row, "claimed_at", SLICE_OF(utc_text(claimed)));
 }
 
 /*
@@ -485,7 +492,7 @@ struct EventSink
 	SinkColumns queue;
 	SinkColumns refs;
 	HTAB	   *known_refs;		/* hashes of references that name something already */
-	HTAB	   *orders;			/* hashes of the order ids among them, and by which their sales go */
+	HTAB	   *names;			/* hashes of what its rows are looked for by: orders, visitors */
 };
 
 /* sink_places finds the columns of EVENT_COLUMN_NAMES in biolink.event. */
@@ -515,15 +522,15 @@ sink_places(EventSink *sink)
 	pfree(names);
 }
 
-/* sink_orders makes an empty set of order ids. */
+/* sink_names makes an empty set of names. */
 static HTAB *
-sink_orders(MemoryContext context)
+sink_names(MemoryContext context)
 {
 	HASHCTL		control = {0};
 
 	control.keysize = control.entrysize = sizeof(uint64);
 	control.hcxt = context;
-	return hash_create("biolink orders in a sink", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	return hash_create("biolink names in a sink", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
 /* columns_make makes room for rows of so many columns. */
@@ -555,35 +562,35 @@ event_sink_make(MemoryContext context, int capacity)
 	columns_make(&sink->ledger, LEDGER_COLUMNS, capacity);
 	columns_make(&sink->queue, 3, capacity);
 	columns_make(&sink->refs, 5, capacity);
-	sink->known_refs = sink_orders(context);
-	sink->orders = sink_orders(sink->context);
+	sink->known_refs = sink_names(context);
+	sink->names = sink_names(sink->context);
 	MemoryContextSwitchTo(old);
 	return sink;
 }
 
-/* order_hash identifies an order id within a sink. */
+/* name_hash identifies a name within a sink. */
 static uint64
-order_hash(Slice order_id)
+name_hash(Slice name)
 {
-	return DatumGetUInt64(hash_any_extended((const unsigned char *) order_id.data, (int) order_id.len, 0));
+	return DatumGetUInt64(hash_any_extended((const unsigned char *) name.data, (int) name.len, 0));
 }
 
-/* event_sink_holds says whether something of an order may wait in the sink. */
+/* event_sink_holds says whether something that is looked for by a name may wait in the sink. */
 bool
-event_sink_holds(const EventSink *sink, Slice order_id)
+event_sink_holds(const EventSink *sink, Slice name)
 {
-	uint64		hash = order_hash(order_id);
+	uint64		hash = name_hash(name);
 
-	return hash_search(sink->orders, &hash, HASH_FIND, NULL) != NULL;
+	return hash_search(sink->names, &hash, HASH_FIND, NULL) != NULL;
 }
 
-/* event_sink_note has event_sink_holds() say so of an order. */
+/* event_sink_note has event_sink_holds() say so of a name. */
 void
-event_sink_note(EventSink *sink, Slice order_id)
+event_sink_note(EventSink *sink, Slice name)
 {
-	uint64		hash = order_hash(order_id);
+	uint64		hash = name_hash(name);
 
-	hash_search(sink->orders, &hash, HASH_ENTER, NULL);
+	hash_search(sink->names, &hash, HASH_ENTER, NULL);
 }
 
 /* ref_hash identifies a reference within a sink. */
@@ -592,7 +599,7 @@ ref_hash(Datum ref)
 {
 	text	   *value = DatumGetTextPP(ref);
 
-	return order_hash((Slice) {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)});
+	return name_hash((Slice) {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)});
 }
 
 /* event_sink_know notes that a reference names something: what is not noted names nothing. */
@@ -619,7 +626,7 @@ event_sink_empty(EventSink *sink)
 {
 	MemoryContextReset(sink->context);
 	sink->nevents = sink->ledger.nrows = sink->queue.nrows = sink->refs.nrows = 0;
-	sink->orders = sink_orders(sink->context);
+	sink->names = sink_names(sink->context);
 }
 
 /* array_of makes an array Datum of a column. */

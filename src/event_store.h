@@ -148,14 +148,15 @@ typedef struct KnownKey
 typedef struct EventSink EventSink;
 
 extern EventSink *event_sink_make(MemoryContext context, int capacity);
-extern bool event_sink_holds(const EventSink *sink, Slice order_id);
-extern void event_sink_note(EventSink *sink, Slice order_id);
+extern bool event_sink_holds(const EventSink *sink, Slice name);
+extern void event_sink_note(EventSink *sink, Slice name);
 extern void event_sink_know(EventSink *sink, Datum ref);
 extern bool event_sink_knows(const EventSink *sink, Datum ref);
 extern void event_sink_flush(EventSink *sink);
 extern void event_sink_empty(EventSink *sink);
 
 extern void event_settle_time(EventRow *row, int64 skew, const TimestampTz *sent_at);
+extern void event_note(EventRow *row, const char *key, Slice text);
 extern void event_insert(EventRow *row, EventSink *sink);
 extern void ledger_insert(const LedgerEntry *entry, EventSink *sink);
 extern void queue_insert(int64 creator_id, const pg_uuid_t *conversion_id, const char *reason,

@@ -44,6 +44,7 @@ static const char *const cached_table_names[NUM_CACHED_TABLES] = {
 	[CACHED_LINK] = "link",
 	[CACHED_KEY_EPOCH] = "key_epoch",
 	[CACHED_OFFER] = "offer",
+	[CACHED_EVENT_RETENTION] = "event_retention",
 };
 static Oid	cached_table_oids[NUM_CACHED_TABLES];
 static uint64 cached_table_counters[NUM_CACHED_TABLES];

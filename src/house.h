@@ -54,6 +54,7 @@ typedef enum CachedTable
 	CACHED_LINK,
 	CACHED_KEY_EPOCH,
 	CACHED_OFFER,				/* with the links of offers */
+	CACHED_EVENT_RETENTION,
 	NUM_CACHED_TABLES
 } CachedTable;
 

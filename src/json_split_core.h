@@ -3,7 +3,7 @@
  * json_split_core.h
  *	  The elements of a JSON array, one at a time, without parsing them.
  *
- * Pure: no palloc, no fmgr.
+ * Pure: no PostgreSQL.
  *
  *-------------------------------------------------------------------------
  */

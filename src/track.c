@@ -20,7 +20,6 @@
  */
 #include "biolink.h"
 
-#include "channel_core.h"
 #include "config_cache.h"
 #include "house.h"
 #include "sale.h"
@@ -51,12 +50,16 @@ PG_FUNCTION_INFO_V1(track);
 PG_FUNCTION_INFO_V1(park_event);
 
 /* Keys of an event that have a meaning of their own; others go to context. */
-static const char *const event_keys[] = {
-	"kind", "source", "key", "occurred_at", "sent_at", "revision", "token",
-	"click_id", "visitor", "url", "identifiers", "codes", "consent", "order_id", "order_refs", "order_type",
-	"subscription_id", "payment", "amount", "tax", "shipping", "fee", "currency", "items", "offer_id", "link_id",
+#define EVENT_KEYS \
+	"kind", "source", "key", "occurred_at", "sent_at", "revision", "token", \
+	"click_id", "visitor", "url", "identifiers", "codes", "consent", "order_id", "order_refs", "order_type", \
+	"subscription_id", "payment", "amount", "tax", "shipping", "fee", "currency", "items", "offer_id", "link_id", \
 	"goal", "test", "context", "ip"
-};
+
+static const char *const event_keys[] = {EVENT_KEYS};
+
+/* A visit or click has its request's as well, and its link's slug. */
+static const char *const touch_keys[] = {EVENT_KEYS, REQUEST_KEYS, "link"};
 
 static SavedPlan known_order_plan = SAVED_PLAN(
 	"SELECT COALESCE(e.payment, 'paid') OPERATOR(pg_catalog.=) 'paid', e.order_id FROM biolink.event AS e"
@@ -65,10 +68,12 @@ static SavedPlan known_order_plan = SAVED_PLAN(
 	"luzz");
 
 static SavedPlan named_plan = SAVED_PLAN(
-	"SELECT $2 IS NULL OR EXISTS (SELECT FROM biolink.link AS l"
-	" WHERE l.creator_id OPERATOR(pg_catalog.=) $1 AND l.link_id OPERATOR(pg_catalog.=) $2),"
+	"SELECT $2 IS NULL OR l.link_id IS NOT NULL,"
 	" $3 IS NULL OR EXISTS (SELECT FROM biolink.offer AS o"
-	" WHERE o.creator_id OPERATOR(pg_catalog.=) $1 AND o.offer_id OPERATOR(pg_catalog.=) $3)",
+	" WHERE o.creator_id OPERATOR(pg_catalog.=) $1 AND o.offer_id OPERATOR(pg_catalog.=) $3),"
+	" l.offer_id, l.campaign_id"
+	" FROM (VALUES (1)) AS one (row) LEFT JOIN biolink.link AS l"
+	" ON l.creator_id OPERATOR(pg_catalog.=) $1 AND l.link_id OPERATOR(pg_catalog.=) $2",
 	"lll");
 
 /* text_datum makes a text Datum of a slice. */
@@ -171,7 +176,8 @@ read_context(TrackedEvent *event)
 
 	if (json_nested(&event->object, "context", &nested))
 		given = json_unknown_keys(&nested, NULL, 0);
-	unknown = json_unknown_keys(&event->object, event_keys, lengthof(event_keys));
+	unknown = event->is_touch ? json_unknown_keys(&event->object, touch_keys, lengthof(touch_keys)) :
+		json_unknown_keys(&event->object, event_keys, lengthof(event_keys));
 	if (given != NULL && unknown != NULL)
 		event->row.context = DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
 																JsonbPGetDatum(unknown),
@@ -369,6 +375,7 @@ track_read(Jsonb *jsonb, int64 creator_id, TrackedEvent *event)
 	}
 	if (!json_int64(object, "revision", 0, PG_INT64_MAX, &event->revision))
 		event->revision = 0;
+	event->is_touch = slice_is(row->kind, "visit") || slice_is(row->kind, "click");
 	/* evidence of a wrong type is as good as malformed: it must not cost the order */
 	event->malformed |= !json_text_if(object, "token", &event->token);
 	event->malformed |= !json_text_if(object, "click_id", &event->click_id);
@@ -399,6 +406,11 @@ track_read(Jsonb *jsonb, int64 creator_id, TrackedEvent *event)
 	event->malformed |= !json_id_if(object, "link_id", &row->link_id);
 	json_text(object, "goal", MAX_NAME_BYTES, &row->goal);
 	row->is_test = json_bool(object, "test");
+	if (event->is_touch)
+	{
+		event->malformed |= !json_text_if(object, "link", &event->link);
+		request_read(object, &event->request, row);
+	}
 	read_context(event);
 
 	is_order = slice_is(row->kind, "order");
@@ -418,14 +430,6 @@ track_read(Jsonb *jsonb, int64 creator_id, TrackedEvent *event)
 					 errmsg("key \"amount\" of the event must be positive"),
 					 errdetail("What an event of kind \"%.*s\" takes or gives is said by its kind, not by a sign.",
 							   (int) row->kind.len, row->kind.data)));
-	}
-
-	event->is_touch = slice_is(row->kind, "visit") || slice_is(row->kind, "click");
-	if (event->is_touch)
-	{
-		row->channel = SLICE_OF("direct");
-		row->medium = SLICE_OF("none");
-		row->channel_evidence = SLICE_OF("direct");
 	}
 
 	if (is_adjustment)
@@ -453,7 +457,6 @@ read_url(TrackedEvent *event)
 {
 	UrlParts	parts;
 	UrlParam	param;
-	ChannelInput input = {0};
 
 	if (!url_reference_split(event->url.data, event->url.len, &parts))
 		return;
@@ -462,27 +465,28 @@ read_url(TrackedEvent *event)
 		event->token = param.value;
 		event->token_from_url = true;
 	}
-	event->row.utm = tracking_params(parts.query, &input);
-	if (event->is_touch)
-	{
-		ChannelResult *result = palloc(sizeof(ChannelResult));
-
-		channel_resolve(&input, result);
-		event->row.channel = SLICE_OF(result->channel);
-		event->row.medium = SLICE_OF(result->medium);
-		event->row.channel_evidence = SLICE_OF(result->evidence);
-		if (result->platform != NULL)
-			event->row.platform = SLICE_OF(result->platform);
-	}
+	event->row.utm = tracking_params(parts.query, NULL);
 }
 
-/* find_touch works out which click or visit the event names, and its own visitor. */
+/* given_click_id reads the click id that was sent; false, with the reason noted, when it is none. */
+static bool
+given_click_id(TrackedEvent *event, pg_uuid_t *given)
+{
+	if (event->click_id.len == 0)
+		return false;
+	if (uuid_parse(event->click_id, given) && uuidv7_is(given))
+		return true;
+	event->row.token_reason = SLICE_OF("malformed_click_id");
+	return false;
+}
+
+/* find_touch works out which click or visit an event that is none names, and its own visitor. */
 static void
 find_touch(TrackedEvent *event)
 {
 	EventRow   *row = &event->row;
 	pg_uuid_t	given;
-	bool		has_given = false;
+	bool		has_given;
 
 	if (event->malformed)
 		row->token_reason = SLICE_OF("malformed");
@@ -490,13 +494,7 @@ find_touch(TrackedEvent *event)
 	if (event->url.len > 0)
 		read_url(event);
 
-	if (event->click_id.len > 0)
-	{
-		has_given = uuid_parse(event->click_id, &given) && uuidv7_is(&given);
-		if (!has_given)
-			row->token_reason = SLICE_OF("malformed_click_id");
-	}
-
+	has_given = given_click_id(event, &given);
 	if (event->token.len > 0)
 	{
 		TokenVerdict verdict = {0};
@@ -533,29 +531,109 @@ find_touch(TrackedEvent *event)
 		row->visitor = visitor_hash(row->creator_id, event->visitor);
 		row->has_visitor = true;
 	}
-	else if (event->is_touch)
-	{
-		row->visitor = session_visitor(row->creator_id, &row->event_id);
-		row->has_visitor = true;
-	}
 }
 
-/* look_up_named flags a link or an offer that the creator does not have: the id is kept as it was sent. */
+/*
+ * look_up_named flags a link or an offer that the creator does not have: the id
+ * is kept as it was sent.  A visit or click is of its link's offer and campaign.
+ */
 static void
-look_up_named(EventRow *row)
+look_up_named(TrackedEvent *event)
 {
+	EventRow   *row = &event->row;
 	Datum		values[3] = {Int64GetDatum(row->creator_id), Int64GetDatum(row->link_id), Int64GetDatum(row->offer_id)};
 	char		nulls[3] = {' ', row->link_id == 0 ? 'n' : ' ', row->offer_id == 0 ? 'n' : ' '};
-	bool		isnull;
+	Datum		columns[4];
+	bool		absent[4];
 
 	if (row->link_id == 0 && row->offer_id == 0)
 		return;
 	plan_execute(&named_plan, values, nulls);
-	if (!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)))
+	heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, columns, absent);
+	if (!DatumGetBool(columns[0]))
 		row->flags |= FLAG_UNKNOWN_LINK;
-	if (!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull)))
+	if (!DatumGetBool(columns[1]))
 		row->flags |= FLAG_UNKNOWN_OFFER;
+	if (event->is_touch && row->offer_id == 0 && !absent[2])
+		row->offer_id = DatumGetInt64(columns[2]);
+	if (event->is_touch && !absent[3])
+		row->campaign_id = DatumGetInt64(columns[3]);
 	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * look_up_slug finds the link of a visit or click by its slug, where its id was
+ * not sent.  A slug that does not lead to the event's link stays in its context.
+ */
+static void
+look_up_slug(TrackedEvent *event)
+{
+	EventRow   *row = &event->row;
+	const LinkConfig *link = link_config(row->creator_id, event->link);
+
+	if (row->link_id == 0 && link != NULL)
+	{
+		row->link_id = link->link_id;
+		if (row->offer_id == 0)
+			row->offer_id = link->offer_id;
+		row->campaign_id = link->campaign_id;
+	}
+	else if (row->link_id == 0)
+		row->flags |= FLAG_UNKNOWN_LINK;
+	if (link == NULL || link->link_id != row->link_id)
+		event_note(row, "link", slice_cut(event->link, MAX_NAME_BYTES));
+}
+
+/*
+ * take_touch_in works out what a visit or click that was seen elsewhere says,
+ * as if its request were taken here.
+ */
+static void
+take_touch_in(TrackedEvent *event)
+{
+	EventRow   *row = &event->row;
+	Request    *request = &event->request;
+	pg_uuid_t	given;
+
+	if (event->malformed)
+		row->token_reason = SLICE_OF("malformed");
+	look_up_named(event);
+	if (event->link.len > 0)
+		look_up_slug(event);
+
+	request->token = event->token;
+	request->visitor = event->visitor;
+	request->url = event->url;
+	request_judge(request, row);
+	touch_work_out(track_creator(row->creator_id), request, row, event->sink);
+	touch_look_up_names(request, row, event->sink);
+
+	/* an id is nobody's signature: it is kept, and ties the click to no visit */
+	if (given_click_id(event, &given))
+	{
+		const TokenVerdict *verdict = &request->verdict;
+
+		row->click_id = given;
+		row->has_click_id = true;
+		if (row->evidence.len == 0)
+			row->evidence = SLICE_OF("click_id");
+		if (verdict->genuine && verdict->fields.creator_id == row->creator_id &&
+			memcmp(verdict->fields.event_id, given.data, UUID_LEN) != 0)
+			row->token_reason = SLICE_OF("disagreement");
+	}
+}
+
+/* work_out reads what an event says of touches and of what the creator has. */
+static void
+work_out(TrackedEvent *event)
+{
+	if (event->is_touch)
+		take_touch_in(event);
+	else
+	{
+		find_touch(event);
+		look_up_named(event);
+	}
 }
 
 /* book adds a row to the ledger under the event's own order_id. */
@@ -608,7 +686,7 @@ track_park(int64 creator_id, Slice source, const char *stored_key, Slice kind,
 	}
 	else if (JB_ROOT_IS_OBJECT(jsonb))
 	{
-		shown = without_key(without_key(without_key(jsonb, "identifiers"), "visitor"), "ip");
+		shown = without_key(without_key(without_key(without_key(jsonb, "identifiers"), "visitor"), "ip"), "headers");
 		content = content_of(jsonb);
 	}
 	if (text.len == 0)
@@ -640,7 +718,10 @@ take_back(TrackedEvent *event, const char *reason, TrackAnswer *answer)
 static void
 record(TrackedEvent *event, const char *status, const char *detail, TrackAnswer *answer)
 {
-	event_insert(&event->row, event->sink);
+	if (event->is_touch)
+		touch_insert(&event->row, event->sink);
+	else
+		event_insert(&event->row, event->sink);
 	answer->status = status;
 	answer->event_id = event->row.event_id;
 	answer->detail = detail;
@@ -925,6 +1006,11 @@ known_order(TrackedEvent *event, const KnownKey *known, bool *paid, bool *has_ow
 	char	   *order_id;
 	Sale		other;
 
+	if (row->occurred_at < event_horizon() || known_at < event_horizon())
+	{
+		park(event, "too_old", answer);
+		return;
+	}
 	if (event->sink != NULL)
 		event_sink_flush(event->sink);
 	if (plan_find(&known_order_plan, values, NULL) == 0)
@@ -1023,8 +1109,7 @@ track_known(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 	}
 	else if (are_orders && event->revision > known->revision)
 	{
-		find_touch(event);
-		look_up_named(&event->row);
+		work_out(event);
 		revise(event, known, answer);
 	}
 	else if (event->revision < known->revision &&
@@ -1041,8 +1126,7 @@ track_known(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 	}
 	else if (are_orders && event->revision < known->revision)
 	{
-		find_touch(event);
-		look_up_named(&event->row);
+		work_out(event);
 		take_lower(event, known, answer);
 	}
 	else
@@ -1055,8 +1139,12 @@ track_claimed(TrackedEvent *event, TrackAnswer *answer)
 {
 	EventRow   *row = &event->row;
 
-	find_touch(event);
-	look_up_named(row);
+	if (row->occurred_at < event_horizon())
+	{
+		take_back(event, "too_old", answer);
+		return;
+	}
+	work_out(event);
 	switch (event->effect)
 	{
 		case EFFECT_SALE:

@@ -9,9 +9,7 @@
 #ifndef BIOLINK_TRACK_H
 #define BIOLINK_TRACK_H
 
-#include "config_cache.h"
-#include "event_store.h"
-#include "request.h"
+#include "touch.h"
 
 /* What an event does. */
 typedef enum EventEffect
@@ -46,6 +44,8 @@ typedef struct TrackedEvent
 	bool		refs_are_new;	/* none of them names anything yet */
 	bool		token_from_url;
 	bool		is_touch;		/* a visit or click that was seen elsewhere */
+	Request		request;		/* of a visit or click */
+	Slice		link;			/* likewise: the slug */
 	bool		malformed;		/* a token, click id, visitor or url of a wrong type */
 	Slice		content;		/* canonical text, once track_content() was asked for it */
 	EventDigest digest;

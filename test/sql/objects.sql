@@ -79,14 +79,14 @@ SELECT p.oid::regprocedure FROM member AS m JOIN pg_proc AS p ON p.oid = m.objid
 \echo -- a table with creator_id that does not start with it, lacks row security, or lacks it in its key
 SELECT c.oid::regclass FROM member AS m JOIN pg_class AS c ON c.oid = m.objid AND m.classid = 'pg_class'::regclass
 	WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
-		AND c.oid <> 'biolink.root_key'::regclass AND c.relname !~ '^job'
+		AND c.oid <> 'biolink.root_key'::regclass AND c.relname !~ '^job' AND c.oid <> 'biolink.event_retention'::regclass
 		AND (NOT c.relrowsecurity
 			OR (SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum = 1) <> 'creator_id'
 			OR c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indkey[0] = 1));
 
 \echo -- a table whose rows a dump would lose
 SELECT c.oid::regclass FROM member AS m JOIN pg_class AS c ON c.oid = m.objid AND m.classid = 'pg_class'::regclass
-	WHERE c.relkind IN ('r', 'S') AND c.oid NOT IN ('biolink.job_candidate'::regclass, 'biolink.job_run'::regclass, 'biolink.job_run_run_id_seq'::regclass)
+	WHERE c.relkind IN ('r', 'S') AND c.oid NOT IN ('biolink.job_candidate'::regclass, 'biolink.job_memory'::regclass, 'biolink.job_run'::regclass, 'biolink.job_run_run_id_seq'::regclass)
 		AND NOT EXISTS (SELECT FROM pg_extension AS e WHERE e.extname = 'biolink' AND c.oid = ANY (e.extconfig));
 
 \echo -- a view that does not run with the rights of who reads it

@@ -89,7 +89,7 @@ sub is_copy
 	{
 		my ($relation, $kind) = $line =~ /^\((\w+),(\w)\)$/ or die $line;
 		# transaction ids and runs of jobs mean nothing elsewhere, so these rows stay behind
-		next if $relation =~ /^(?:job_candidate|job_run|job_run_run_id_seq|job_status|worker_status)$/;
+		next if $relation =~ /^(?:job_candidate|job_memory|job_run|job_run_run_id_seq|job_status|worker_status)$/;
 		my $query = "SELECT * FROM biolink.$relation";
 		$query = "SELECT last_value, is_called FROM biolink.$relation" if $kind eq 'S';
 		my $rows = rows($node_a, $database_a, $query);
@@ -116,7 +116,7 @@ sub is_copy
 		[ 'indexes', q{SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'biolink'} ],
 		[ 'constraints', q{SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'biolink'::regnamespace} ],
 		[ 'triggers', q{SELECT tgrelid::regclass::text, tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal} ],
-		[ 'partitions', q{SELECT relname, pg_get_expr(relpartbound, oid), relrowsecurity, obj_description(oid, 'pg_class') FROM pg_class
+		[ 'partitions', q{SELECT relname, pg_get_expr(relpartbound, oid), relrowsecurity, reloptions, obj_description(oid, 'pg_class') FROM pg_class
 			WHERE relnamespace = 'biolink'::regnamespace AND relkind IN ('r', 'p')} ],
 		[ 'column defaults and identities', q{SELECT attrelid::regclass::text, attname, attidentity, pg_get_expr(adbin, adrelid)
 			FROM pg_attribute JOIN pg_class AS c ON c.oid = attrelid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
@@ -248,6 +248,17 @@ $origin->safe_psql('origin', sprintf($clicks, 1, 150));
 $origin->safe_psql('origin', sprintf($events, 1, 150, 1));
 $origin->safe_psql('origin', $jobs);
 
+# Months before those, one of which is no longer kept and one that is still there.
+my $settle = q{DO $$ BEGIN COMMIT; WHILE EXISTS (SELECT FROM biolink.job_candidate) LOOP PERFORM pg_sleep(0.1); CALL biolink.run_job('attribute'); CALL biolink.run_job('maintain'); END LOOP; END $$;};
+$origin->safe_psql('origin', q{
+	SET SESSION AUTHORIZATION shop;
+	SELECT c.status FROM unnest('{2024-05-10,2025-02-10}'::date[]) AS d, biolink.click(1, 'link-1', jsonb_build_object('key', 'before-' || d, 'occurred_at', d || 'T10:00:00Z')) AS c;
+});
+$origin->safe_psql('origin', "$jobs; RESET SESSION AUTHORIZATION; $settle");
+$origin->safe_psql('origin', "SET SESSION AUTHORIZATION operator; SELECT biolink.set_event_retention(now() - '2025-01-15'); $jobs; RESET SESSION AUTHORIZATION; $settle");
+is($origin->safe_psql('origin', q{SELECT biolink.event_horizon() = '2025-01-01Z', to_regclass('biolink.event_2024_05'), to_regclass('biolink.event_2025_02')}),
+	't||biolink.event_2025_02', 'a month is no longer kept');
+
 # More after the jobs: rows in months without a partition, a queue that is not
 # empty, touches that arrive late, and checkpoints that have them still to come.
 $origin->safe_psql('origin', sprintf($clicks, 151, 200));
@@ -261,7 +272,7 @@ $origin->safe_psql('origin', q{
 
 my %expected = (
 	event_default => 'rows', attribution_queue => 'rows', event_parked => 'rows', ledger => 'rows', touch_path => 'rows', conversion => 'rows',
-	order_ref => 'rows', post => 'rows', key_epoch => 'rows', job_checkpoint => 'rows', unattributed => 'rows', attribution => 'rows');
+	event_retention => 'rows', order_ref => 'rows', post => 'rows', key_epoch => 'rows', job_checkpoint => 'rows', unattributed => 'rows', attribution => 'rows');
 for my $relation (sort keys %expected)
 {
 	isnt($origin->safe_psql('origin', "SELECT count(*) FROM biolink.$relation"), '0', "there are rows in $relation to lose");
@@ -359,6 +370,10 @@ sub go_on
 		SELECT string_agg(DISTINCT v.valid::text || ' ' || v.epoch || ' ' || (v.click_id = k.click_id)::text, ',') FROM shop.click AS k, biolink.verify_token(k.token, '', k.occurred_at) AS v WHERE NOT k.is_bot});
 	# the queue and the late touches of before
 	push @answers, 'jobs: ' . $node->safe_psql($database, "$jobs; RESET SESSION AUTHORIZATION; SELECT count(*) FROM biolink.attribution_queue");
+	# what is no longer kept is refused, and more goes
+	push @answers, 'of before: ' . $node->safe_psql($database, q{SET SESSION AUTHORIZATION shop; SELECT status, reason FROM biolink.click(1, 'link-1', '{"occurred_at": "2024-12-31T23:59:59Z"}')});
+	$node->safe_psql($database, "SET SESSION AUTHORIZATION operator; SELECT biolink.set_event_retention(now() - '2025-06-15'); $jobs; RESET SESSION AUTHORIZATION; $settle");
+	push @answers, 'dropped: ' . $node->safe_psql($database, q{SELECT biolink.event_horizon() = '2025-06-01Z', to_regclass('biolink.event_2025_02') IS NULL, to_regclass('biolink.event_2025_11') IS NULL});
 	push @answers, 'paths: ' . rows($node, $database, 'SELECT * FROM biolink.touch_path');
 	push @answers, 'unattributed: ' . rows($node, $database, 'SELECT * FROM biolink.unattributed');
 	push @answers, 'stray events: ' . $node->safe_psql($database, 'SELECT count(*) FROM biolink.event_default');
@@ -386,7 +401,9 @@ my @here = go_on($origin, 'origin');
 like($here[0], qr/: duplicate true$/, 'a click sent again is a duplicate and has its first id');
 like($here[2], qr/: true 1 true,true 2 true$/, 'tokens of both keys hold');
 like($here[3], qr/: 0$/, 'the queue is worked off');
-like($here[6], qr/: 0$/, 'stray events are in partitions of their own');
+like($here[4], qr/: refused\|too_old$/, 'what was no longer kept is refused');
+like($here[5], qr/: t\|t\|f$/, 'a partition made at run time is dropped in its turn');
+like($here[8], qr/: 0$/, 'stray events are in partitions of their own');
 unlike($here[-1], qr/,f,/, 'all rules hold');
 my @restored = go_on($origin, 'restored');
 my @other_cluster = go_on($elsewhere, 'restored');
