@@ -1006,11 +1006,6 @@ known_order(TrackedEvent *event, const KnownKey *known, bool *paid, bool *has_ow
 	char	   *order_id;
 	Sale		other;
 
-	if (row->occurred_at < event_horizon() || known_at < event_horizon())
-	{
-		park(event, "too_old", answer);
-		return;
-	}
 	if (event->sink != NULL)
 		event_sink_flush(event->sink);
 	if (plan_find(&known_order_plan, values, NULL) == 0)
@@ -1094,6 +1089,13 @@ take_lower(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 	take_unpaid(event, "updated", "a higher revision is known", answer);
 }
 
+/* is_gone tells whether an event, or the one that its key stands for, is from before what is kept. */
+static bool
+is_gone(const TrackedEvent *event, const KnownKey *known)
+{
+	return event->row.occurred_at < event_horizon() || uuidv7_time(&known->event_id) < event_horizon();
+}
+
 /* track_known answers an event whose key was seen before. */
 void
 track_known(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
@@ -1107,11 +1109,6 @@ track_known(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 		answer->status = "duplicate";
 		answer->event_id = known->event_id;
 	}
-	else if (are_orders && event->revision > known->revision)
-	{
-		work_out(event);
-		revise(event, known, answer);
-	}
 	else if (event->revision < known->revision &&
 			 event_key_had(row->creator_id, row->source, event->stored_key, event->revision,
 						   &event->digest, track_content(event), &answer->event_id, &same_content))
@@ -1124,13 +1121,18 @@ track_known(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 		else
 			park(event, "key_reused", answer);
 	}
-	else if (are_orders && event->revision < known->revision)
+	else if (!are_orders || event->revision == known->revision)
+		park(event, "key_reused", answer);
+	else if (is_gone(event, known))
+		park(event, "too_old", answer);
+	else
 	{
 		work_out(event);
-		take_lower(event, known, answer);
+		if (event->revision > known->revision)
+			revise(event, known, answer);
+		else
+			take_lower(event, known, answer);
 	}
-	else
-		park(event, "key_reused", answer);
 }
 
 /* track_claimed decides what an event does whose key is new, between owner_enter() and owner_leave(). */
