@@ -59,7 +59,10 @@ associated(int64 creator_id, const char *label, uint8 out[MAX_BESIDE])
 	for (int i = 0; i < 8; i++)
 		creator[i] = (uint8) ((uint64) creator_id >> (56 - 8 * i));
 	if (pae_length(pieces, 2) > MAX_BESIDE)
-		elog(ERROR, "label of a sealed text is too long");
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("label of a sealed text is too long"),
+				 errdetail("At most %d bytes are taken.", MAX_LABEL_BYTES)));
 	pae_write(pieces, 2, out);
 	return pae_length(pieces, 2);
 }
