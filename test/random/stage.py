@@ -61,6 +61,7 @@ def make_tenants(inside, world):
         world.creators.append(creator)
         campaign = inside.must("INSERT INTO biolink.campaign (creator_id, slug, name) VALUES (%d, 'spring', 'Spring') RETURNING campaign_id" % creator)[0][0]
         inside.must("INSERT INTO biolink.post (creator_id, external_id, platform) VALUES (%d, 'p1', 'instagram')" % creator)
+        inside.must("INSERT INTO biolink.source (creator_id, source, scheme) VALUES (%d, 'shop', 'shopify'), (%d, 'stripe', 'stripe'), (%d, 'import', NULL)" % (creator, creator, creator))
         for number in (1, 2, 3):
             offer = inside.must("INSERT INTO biolink.offer (creator_id, name, url, price, currency, sort_order) VALUES (%d, 'offer %d', 'https://shop.example/%d', %d, 'EUR', %d) RETURNING offer_id" % (
                 creator, number, number, number * 1000, -number))[0][0]
@@ -81,6 +82,9 @@ def make_tenants(inside, world):
         if number % 6 == 5:
             world.tokens[number] = inside.must("SELECT biolink.issue_token(%d, 'receipt', '%s', algorithm => 'ed25519')" % (creator, world.uuids[number]))[0][0]
     inside.must("RESET SESSION AUTHORIZATION")
+    inside.must("SELECT biolink.ensure_event_partition(m::timestamptz) FROM pg_catalog.unnest('{2026-01-15,2026-02-15,2026-03-15,2026-04-15,2026-05-15,2026-06-15}'::text[]) AS m")
+    world.leaves = [row[0] for row in inside.must("SELECT c.relname FROM pg_catalog.pg_inherits AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid"
+                                                  " WHERE i.inhparent = 'biolink.event'::pg_catalog.regclass ORDER BY c.relname COLLATE \"C\"")]
     inside.must("SET SESSION AUTHORIZATION %s" % ADMIN)
     for creator in MEMBERS_OF_ANALYST:
         inside.must("INSERT INTO biolink.creator_member (creator_id, role_name) VALUES (%d, '%s')" % (creator, ANALYST))

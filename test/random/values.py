@@ -142,7 +142,7 @@ BY_NAME = {
     "source": (["shop", "stripe", "import"], ["biolink", "biolink:visit", "biolink:revision", "a.b@c.example", ""]), "reason": (["heartbeat", "no event", "rejected"], ["key_reused", "order_differs", "currency_mismatch", ""]),
     "profile": (["biolink", "uid2", "google", "meta", "tiktok", "pinterest"], ["none"]), "scheme": (["stripe", "shopify", "standard", "github"], ["hmac-sha256", ""]),
     "topic": (["orders/paid", "orders/create", "orders/updated", "orders/cancelled", "orders/edited", "refunds/create", "order_transactions/create", "disputes/create", "disputes/update"], ["", "ORDERS/PAID", "app/uninstalled"]), "format": (["json", "csv", "jsonl"], [""]), "state": (["active", "retiring"], ["revoked", "done"]), "platform": (PLATFORMS[:3], PLATFORMS),
-    "token_form": (["token", "click_id"], ["none"]), "token_param": (["bl", "", "t"], ["a b"]), "calling_code": (["49", "1", "+49"], ["0", ""]), "handle": (["mia", "new"], [""]),
+    "secrets": (["whsec_c2VjcmV0", "s3cret"], ["", "x" * 1001]), "label": (["webhook", "parked"], ["", "x" * 400, "x" * 401]), "token_form": (["token", "click_id"], ["none"]), "token_param": (["bl", "", "t"], ["a b"]), "calling_code": (["49", "1", "+49"], ["0", ""]), "handle": (["mia", "new"], [""]),
     "role_name": (["postgres", "biolink_app"], ["biolink_random_analyst", "nobody at all"]),
 }
 TIMES = ["infinity", "-infinity", "294276-12-31 23:59:59.999999+00", "4713-01-01 00:00:00+00 BC", "1970-01-01 00:00:00+00", "1969-12-31 23:59:59.999999+00", "10889-08-02 05:31:50.655+00", "10889-08-02 05:31:50.656+00",
@@ -197,6 +197,7 @@ class World:
         """Begin empty; setup.py fills it."""
         self.creators, self.victims, self.slugs, self.ids = [], [], ["a"], [1]
         self.relations = ["pg_catalog.pg_class"]
+        self.leaves = ["event_default"]
         self.tokens = [""] * SLOTS
         self.uuids = [UUIDS[4]] * SLOTS
         self.hashes = ["%032x" % i for i in range(SLOTS)]
@@ -494,6 +495,8 @@ class Values:
                 return self.token_text()
             if name in ("link", "slug"):
                 return self.usually(self.world.slugs[:4], self.world.slugs)
+            if name == "leaf":
+                return self.pick(self.world.leaves)
             if name in ("url", "base", "location"):
                 return self.url()
             if name in BY_NAME:
