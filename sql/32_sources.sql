@@ -14,7 +14,7 @@ BEGIN
 		RAISE EXCEPTION 'product_map must be a JSON object' USING ERRCODE = 'invalid_parameter_value';
 	END IF;
 	FOR sku, offer IN SELECT e.key, e.value FROM jsonb_each(product_map) AS e LOOP
-		IF jsonb_typeof(offer) <> 'number' OR offer::numeric NOT BETWEEN 1 AND 281474976710655 OR offer::numeric <> trunc(offer::numeric) THEN
+		IF jsonb_typeof(offer) <> 'number' OR offer #>> '{}' !~ '^[0-9]{1,15}$' OR offer::numeric NOT BETWEEN 1 AND 281474976710655 THEN
 			RAISE EXCEPTION 'product_map: the offer_id of "%" is none', sku
 				USING ERRCODE = 'invalid_parameter_value', DETAIL = format('It is %s.', offer), HINT = 'Write {"sku": offer_id, ...}.';
 		END IF;

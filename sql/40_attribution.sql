@@ -30,6 +30,9 @@ CREATE TABLE biolink.conversion (
 	is_test pg_catalog.bool NOT NULL,
 	touches pg_catalog.int4 NOT NULL,
 	reason pg_catalog.text,
+	subscription_id pg_catalog.text,
+	codes pg_catalog.text[],
+	items pg_catalog.jsonb,
 	PRIMARY KEY (creator_id, conversion_id),
 	UNIQUE (creator_id, order_id),
 	CHECK ((touches OPERATOR(pg_catalog.=) 0) OPERATOR(pg_catalog.=) (reason IS NOT NULL)),
@@ -38,6 +41,9 @@ CREATE TABLE biolink.conversion (
 ALTER TABLE biolink.conversion OWNER TO biolink_owner;
 CREATE INDEX conversion_converted_at_idx ON biolink.conversion (creator_id, converted_at);
 COMMENT ON TABLE biolink.conversion IS 'One row for each order and each goal reached. Derived by the job "attribute".';
+COMMENT ON COLUMN biolink.conversion.subscription_id IS 'The subscription that a renewal, or the order that began it, is of.';
+COMMENT ON COLUMN biolink.conversion.codes IS 'Discount codes that any of its events names.';
+COMMENT ON COLUMN biolink.conversion.items IS 'What was bought, as the order that booked it says, or its latest revision; else as another that was merged into it says. To be read through biolink.order_item.';
 COMMENT ON COLUMN biolink.conversion.conversion_id IS 'The event_id of its first event.';
 COMMENT ON COLUMN biolink.conversion.goal IS '"order", or the goal of a lead, booking or other event without money.';
 COMMENT ON COLUMN biolink.conversion.currency IS 'Currency of the order; NULL for goals, whose credit is in millionths of one conversion.';
@@ -181,37 +187,42 @@ BEGIN
 	-- of them booked it.  What is known of a conversion whose first event is gone is in its own row.
 	WITH first AS MATERIALIZED (
 		SELECT e.creator_id, e.event_id, e.kind, e.order_id, e.goal, e.order_type, e.currency, e.source, e.offer_id, e.is_test,
-				e.occurred_at, e.visitor, e.click_id, e.evidence, e.token_reason, e.measurement_denied
+				e.occurred_at, e.visitor, e.click_id, e.evidence, e.token_reason, e.measurement_denied, e.received_at, e.subscription_id, e.codes, e.items
 			FROM unnest(creators, conversions) AS w (creator_id, conversion_id)
 			JOIN biolink.event AS e ON e.creator_id = w.creator_id AND e.event_id = w.conversion_id
 				AND e.occurred_at >= biolink.uuid_v7_time(w.conversion_id) AND e.occurred_at < biolink.uuid_v7_time(w.conversion_id) + '1 millisecond'::interval
 		UNION ALL
-		SELECT c.creator_id, c.conversion_id, c.kind, c.order_id, c.goal, c.order_type, c.currency, c.source, c.offer_id, c.is_test, c.converted_at, NULL, NULL, NULL, NULL, false
+		SELECT c.creator_id, c.conversion_id, c.kind, c.order_id, c.goal, c.order_type, c.currency, c.source, c.offer_id, c.is_test, c.converted_at, NULL, NULL, NULL, NULL, false,
+				c.converted_at, c.subscription_id, c.codes, c.items
 			FROM unnest(creators, conversions) AS w (creator_id, conversion_id)
 			JOIN biolink.conversion AS c ON c.creator_id = w.creator_id AND c.conversion_id = w.conversion_id AND c.conversion_id < horizon_id
 			WHERE NOT EXISTS (SELECT FROM biolink.event AS e WHERE e.creator_id = w.creator_id AND e.event_id = w.conversion_id
 				AND e.occurred_at >= biolink.uuid_v7_time(w.conversion_id) AND e.occurred_at < biolink.uuid_v7_time(w.conversion_id) + '1 millisecond'::interval)
 	), accepted AS MATERIALIZED (
 		SELECT f.creator_id, f.event_id AS conversion_id, e.occurred_at, e.visitor, e.click_id, e.evidence, e.token_reason, e.measurement_denied,
-				e.kind = 'order' AND COALESCE(e.payment, 'paid') = 'paid' AS is_paid
+				e.kind = 'order' AND COALESCE(e.payment, 'paid') = 'paid' AS is_paid, e.merged, e.received_at, e.subscription_id, e.codes, e.items
 			FROM first AS f
 			JOIN biolink.order_ref AS r ON r.creator_id = f.creator_id AND r.order_id = f.order_id
 			JOIN biolink.event AS e ON e.creator_id = r.creator_id AND e.order_id = r.ref
 			WHERE f.kind = 'order' AND e.kind NOT IN ('refund', 'dispute', 'dispute_won', 'visit', 'click')
 		UNION ALL
-		SELECT f.creator_id, f.event_id, f.occurred_at, f.visitor, f.click_id, f.evidence, f.token_reason, f.measurement_denied, true
+		SELECT f.creator_id, f.event_id, f.occurred_at, f.visitor, f.click_id, f.evidence, f.token_reason, f.measurement_denied, true, false, f.received_at, f.subscription_id, f.codes, f.items
 			FROM first AS f WHERE f.kind <> 'order'
 	), fact AS MATERIALIZED (
 		SELECT f.creator_id, f.event_id AS conversion_id,
 				least(min(a.occurred_at) FILTER (WHERE a.is_paid), min(o.converted_at) FILTER (WHERE o.converted_at < horizon)) AS converted_at,
 				CASE WHEN min(o.reason) IN ('bots_only', 'outside_lookback') THEN min(o.reason)
 					WHEN bool_or(a.token_reason IS NOT NULL) OR min(o.reason) = 'bad_token' THEN 'bad_token'
-					WHEN bool_or(a.measurement_denied) OR min(o.reason) = 'consent' THEN 'consent' ELSE 'no_touch' END AS reason
+					WHEN bool_or(a.measurement_denied) OR min(o.reason) = 'consent' THEN 'consent' ELSE 'no_touch' END AS reason,
+				COALESCE(min(a.subscription_id COLLATE "C"), min(f.subscription_id COLLATE "C")) AS subscription_id,
+				(SELECT array_agg(DISTINCT n.code COLLATE "C" ORDER BY n.code COLLATE "C") FROM (SELECT unnest(f.codes) UNION ALL SELECT unnest(b.codes) FROM accepted AS b
+					WHERE b.creator_id = f.creator_id AND b.conversion_id = f.event_id) AS n (code)) AS codes,
+				COALESCE((array_agg(a.items ORDER BY a.merged, a.received_at DESC) FILTER (WHERE a.is_paid AND a.items IS NOT NULL))[1], f.items) AS items
 			FROM first AS f
 			LEFT JOIN accepted AS a ON a.creator_id = f.creator_id AND a.conversion_id = f.event_id
 			-- time and reason of before, where what they were worked out from may be gone
 			LEFT JOIN biolink.conversion AS o ON o.creator_id = f.creator_id AND o.conversion_id = f.event_id AND horizon > '-infinity'
-			GROUP BY f.creator_id, f.event_id
+			GROUP BY f.creator_id, f.event_id, f.codes, f.items
 	), said AS (
 		SELECT a.creator_id, a.conversion_id, a.evidence, a.click_id AS touch_id, NULL::biolink.idhash AS visitor, a.occurred_at AS said_at
 			FROM accepted AS a WHERE a.click_id IS NOT NULL
@@ -237,7 +248,8 @@ BEGIN
 						AND k.touch_id IS NOT DISTINCT FROM v.touch_id AND (k.visitor OPERATOR(biolink.=) v.visitor OR (k.visitor IS NULL AND v.visitor IS NULL)))
 	)
 	SELECT array_agg(ROW(f.creator_id, f.event_id, CASE f.kind WHEN 'order' THEN f.order_id END, f.kind, COALESCE(f.goal, f.kind), f.order_type,
-			CASE f.kind WHEN 'order' THEN f.currency END, c.converted_at, f.source, f.offer_id, f.is_test, 0, c.reason)::biolink.conversion)
+			CASE f.kind WHEN 'order' THEN f.currency END, c.converted_at, f.source, f.offer_id, f.is_test, 0, c.reason,
+			c.subscription_id, c.codes, c.items)::biolink.conversion)
 		INTO facts
 		FROM first AS f JOIN fact AS c ON c.creator_id = f.creator_id AND c.conversion_id = f.event_id;
 	IF facts IS NULL THEN
@@ -357,13 +369,15 @@ BEGIN
 					JOIN biolink.conversion_evidence AS v ON v.creator_id = f.creator_id AND v.conversion_id = f.conversion_id AND v.visitor IS NOT NULL
 					JOIN biolink.event AS e ON e.creator_id = v.creator_id AND e.visitor OPERATOR(biolink.=) v.visitor AND e.occurred_at <= f.converted_at
 					WHERE c.creator_id = f.creator_id AND e.kind IN ('visit', 'click') AND (f.is_test OR NOT e.is_test)
-				), f.reason) END
+				), f.reason) END, f.subscription_id, f.codes, f.items
 		FROM unnest(facts) AS f
 		CROSS JOIN LATERAL (SELECT count(*)::int AS touches FROM biolink.touch_path AS p
 			WHERE p.creator_id = f.creator_id AND p.conversion_id = f.conversion_id) AS t
 		ON CONFLICT ON CONSTRAINT conversion_pkey DO UPDATE
-			SET converted_at = excluded.converted_at, touches = excluded.touches, reason = excluded.reason
-			WHERE (conversion.converted_at, conversion.touches, conversion.reason) IS DISTINCT FROM (excluded.converted_at, excluded.touches, excluded.reason);
+			SET converted_at = excluded.converted_at, touches = excluded.touches, reason = excluded.reason,
+				subscription_id = excluded.subscription_id, codes = excluded.codes, items = excluded.items
+			WHERE (conversion.converted_at, conversion.touches, conversion.reason, conversion.subscription_id, conversion.codes, conversion.items)
+				IS DISTINCT FROM (excluded.converted_at, excluded.touches, excluded.reason, excluded.subscription_id, excluded.codes, excluded.items);
 END
 $$;
 COMMENT ON FUNCTION biolink.rebuild_conversions(pg_catalog.int8[], pg_catalog.uuid[]) IS
@@ -423,6 +437,19 @@ CREATE VIEW biolink.conversion_money WITH (security_invoker = true) AS
 	CROSS JOIN LATERAL (SELECT biolink.sale_refunds(u.booked, g.gross, u.taken_back) AS refunds OFFSET 0) AS s;
 COMMENT ON VIEW biolink.conversion_money IS
 	'Each conversion with its money from the ledger, tests included: gross (what was booked, less the parts that the creator''s setting revenue_excludes names), refunds (refunds and disputes less disputes won, in the same proportion: see biolink.sale_refunds()), net = gross - refunds, in minor units of currency; goals without money have 1000000 millionths of one conversion and no currency. Money of the ledger that is of no conversion yet has a row too, without touches; conversion_id is NULL where its order has not come.';
+
+CREATE VIEW biolink.order_item WITH (security_invoker = true) AS
+	SELECT c.creator_id, c.conversion_id, c.order_id, i.position::pg_catalog.int4 AS position,
+		COALESCE((i.item OPERATOR(pg_catalog.->>) 'offer_id')::pg_catalog.int8,
+			(s.product_map OPERATOR(pg_catalog.->>) (i.item OPERATOR(pg_catalog.->>) 'sku'))::pg_catalog.int8) AS offer_id,
+		i.item OPERATOR(pg_catalog.->>) 'sku' AS sku, COALESCE((i.item OPERATOR(pg_catalog.->>) 'quantity')::pg_catalog.int8, 1) AS quantity,
+		(i.item OPERATOR(pg_catalog.->>) 'amount')::pg_catalog.int8 AS amount, c.currency, c.converted_at, c.is_test
+	FROM biolink.conversion AS c
+	CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(c.items) WITH ORDINALITY AS i (item, position)
+	LEFT JOIN biolink.source AS s ON s.creator_id OPERATOR(pg_catalog.=) c.creator_id AND s.source OPERATOR(pg_catalog.=) c.source;
+COMMENT ON VIEW biolink.order_item IS
+	'What was bought, an item a row, tests included. offer_id: as sent, else what the product_map of the conversion''s source says of sku, else NULL. quantity: 1 where it was not sent. amount: minor units of currency, as sent; the amounts of a conversion''s items need not add up to its money. Built by the job "attribute".';
+GRANT SELECT ON biolink.order_item TO biolink_app, biolink_analyst, biolink_admin;
 
 CREATE VIEW biolink.attribution WITH (security_invoker = true) AS
 	SELECT c.creator_id, c.conversion_id, c.order_id, c.goal, m.model, p.tier, p.evidence, p.channel, p.medium, p.click_id,

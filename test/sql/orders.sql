@@ -109,6 +109,19 @@ INSERT INTO sent VALUES
 SELECT * FROM pg_temp.send('items');
 SELECT e.order_id, e.subscription_id, e.codes, e.items, e.flags, e.context FROM biolink.event AS e WHERE e.creator_id = 7801 AND e.order_id ~ '^I' ORDER BY 1;
 SELECT r.ref FROM biolink.order_ref AS r WHERE r.creator_id = 7801 AND r.ref ~ '^(I|a$)' ORDER BY 1;
+-- items of the sale: of what booked it, or its latest revision; else of what was merged into it
+INSERT INTO biolink.source (creator_id, source, product_map) VALUES (7801, 'stripe', '{"t-shirt": 9}');
+INSERT INTO sent VALUES
+	('bought', 1, '{"kind": "order", "key": "i6", "order_id": "I6", "amount": 10}'),
+	('bought', 2, '{"kind": "order", "key": "i7", "order_id": "I6", "amount": 10, "source": "shop", "subscription_id": "sub_6", "codes": ["B", "A"], "items": [{"sku": "merged"}]}'),
+	('bought', 3, '{"kind": "order", "key": "i8", "order_id": "I8", "amount": 10, "codes": ["B"], "items": [{"sku": "first"}]}'),
+	('bought', 4, '{"kind": "order", "key": "i9", "order_id": "I8", "amount": 10, "source": "shop", "codes": ["C", "B"], "items": [{"sku": "merged"}]}'),
+	('bought', 5, '{"kind": "order", "key": "i8", "order_id": "I8", "amount": 10, "revision": 1, "items": [{"sku": "t-shirt", "quantity": 3}, {"sku": "second"}]}'),
+	('bought', 6, '{"kind": "lead", "key": "i10", "codes": ["LEAD"], "items": [{"offer_id": 4}]}');
+SELECT * FROM pg_temp.send('bought');
+CALL biolink.run_job('attribute');
+SELECT i.order_id, i.position, i.offer_id, i.sku, i.quantity, i.amount, i.currency FROM biolink.order_item AS i WHERE i.creator_id = 7801 ORDER BY i.order_id, i.position;
+SELECT c.order_id, c.goal, c.codes, c.subscription_id FROM biolink.conversion AS c WHERE c.creator_id = 7801 AND c.codes IS NOT NULL ORDER BY 1;
 
 -- what is recorded only names no sale, but says something of it ------------------
 SELECT status, click_id AS click FROM biolink.click(7801, 'shop', '{"occurred_at": "2026-03-01T10:00:00Z", "user_agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1"}') \gset

@@ -8,6 +8,7 @@ INSERT INTO biolink.source (creator_id, source) VALUES (7901, 'biolink:click');
 INSERT INTO biolink.source (creator_id, source) VALUES (7901, '');
 INSERT INTO biolink.source (creator_id, source, product_map) VALUES (7901, 'x', '{"a": "7"}');
 INSERT INTO biolink.source (creator_id, source, product_map) VALUES (7901, 'x', '{"a": 1.5}');
+INSERT INTO biolink.source (creator_id, source, product_map) VALUES (7901, 'x', '{"a": 7.0}');
 INSERT INTO biolink.source (creator_id, source, product_map) VALUES (7901, 'x', '[]');
 INSERT INTO biolink.source (creator_id, source, grace_period) VALUES (7901, 'x', '-1 day');
 INSERT INTO biolink.source (creator_id, source, scheme) VALUES (7901, 'x', 'Stripe!');
