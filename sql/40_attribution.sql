@@ -118,14 +118,23 @@ SELECT pg_catalog.pg_extension_config_dump('biolink.conversion', '');
 SELECT pg_catalog.pg_extension_config_dump('biolink.conversion_evidence', '');
 SELECT pg_catalog.pg_extension_config_dump('biolink.touch_path', '');
 
-CREATE FUNCTION biolink.rebuild_conversions(creators pg_catalog.int8[], conversions pg_catalog.uuid[]) RETURNS pg_catalog.void
+CREATE FUNCTION biolink.rebuild_conversions(creator pg_catalog.int8, conversions pg_catalog.uuid[]) RETURNS pg_catalog.void
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE COST 100000
 	SET search_path = pg_catalog, pg_temp
-	SET plan_cache_mode = force_generic_plan
+	-- Planned anew for every slice: a plan of when the tables were small is none for when they are large.  What is looked up for each row stands
+	-- in a sub-query that cannot be pulled up, so that it goes by the index, however little is known of the tables.
+	SET plan_cache_mode = force_custom_plan
+	-- compiling what runs once per slice takes longer than running it
+	SET jit = off
 	-- a lookback of 30 days is 720 hours, whatever the caller's time zone does with its clocks
 	SET TimeZone = 'UTC'
 	AS $$
 DECLARE
+	lookback interval;
+	repeat_window interval;
+	max_touches int;
+	gone_over uuid[];
+	gone_to uuid[];
 	facts biolink.conversion[];
 	candidate record;
 	touch biolink.touch_path;
@@ -135,123 +144,149 @@ DECLARE
 	-- What is from before is built from events no more, for they are gone or going: it is taken over from what was built before.
 	horizon CONSTANT timestamptz := biolink.event_horizon();
 	horizon_id CONSTANT uuid := biolink.uuid_v7_floor(horizon);
+	has_horizon CONSTANT bool := horizon > '-infinity';
 BEGIN
+	SELECT COALESCE((c.settings #>> '{lookback,session}')::interval, '30 days'), COALESCE((c.settings ->> 'repeat_window')::interval, '30 minutes'),
+			COALESCE((c.settings ->> 'max_touches')::numeric::int, 50)
+		INTO lookback, repeat_window, max_touches
+		FROM biolink.creator AS c WHERE c.creator_id = creator;
+
 	-- What is asked for may be any event of a sale: that of the first paid order is its conversion.  A conversion whose sale turned out to be
 	-- another one's is no more; what it has from before the horizon goes over to that one, since its events may be gone.
-	WITH asked AS MATERIALIZED (
-		SELECT DISTINCT w.creator_id, w.conversion_id AS event_id, COALESCE(s.event_id, w.conversion_id) AS conversion_id
-			FROM unnest(creators, conversions) AS w (creator_id, conversion_id)
-			LEFT JOIN biolink.event AS e ON e.creator_id = w.creator_id AND e.event_id = w.conversion_id
-				AND e.occurred_at >= biolink.uuid_v7_time(w.conversion_id) AND e.occurred_at < biolink.uuid_v7_time(w.conversion_id) + '1 millisecond'::interval
-			LEFT JOIN biolink.conversion AS c ON c.creator_id = w.creator_id AND c.conversion_id = w.conversion_id AND c.conversion_id < horizon_id
-			LEFT JOIN biolink.order_ref AS r ON r.creator_id = w.creator_id AND r.ref = COALESCE(e.order_id, c.order_id) AND COALESCE(e.kind, c.kind) = 'order'
-			LEFT JOIN biolink.order_ref AS s ON s.creator_id = r.creator_id AND s.ref = r.order_id
-			WHERE e.event_id IS NOT NULL OR c.conversion_id IS NOT NULL
-	), cleared AS (
-		DELETE FROM biolink.conversion_evidence AS v USING asked AS a
-			WHERE v.creator_id = a.creator_id AND v.conversion_id IN (a.event_id, a.conversion_id) AND v.said_at >= horizon
-	), evidence_over AS (
-		UPDATE biolink.conversion_evidence AS v SET conversion_id = m.conversion_id, ordinal = m.new_ordinal
-			FROM (SELECT o.creator_id, a.event_id, a.conversion_id, o.ordinal,
-					COALESCE((SELECT max(k.ordinal) FROM biolink.conversion_evidence AS k WHERE k.creator_id = a.creator_id AND k.conversion_id = a.conversion_id), 0)
-						+ row_number() OVER (PARTITION BY a.creator_id, a.conversion_id ORDER BY a.event_id, o.ordinal) AS new_ordinal
-				FROM asked AS a JOIN biolink.conversion_evidence AS o ON o.creator_id = a.creator_id AND o.conversion_id = a.event_id
-				WHERE a.event_id <> a.conversion_id AND o.said_at < horizon) AS m
-			WHERE v.creator_id = m.creator_id AND v.conversion_id = m.event_id AND v.ordinal = m.ordinal
-	), without_path AS (
-		DELETE FROM biolink.touch_path AS t USING asked AS a
-			WHERE t.creator_id = a.creator_id AND t.conversion_id = a.event_id AND a.event_id <> a.conversion_id AND t.touched_at >= horizon
-	), path_over AS (
-		UPDATE biolink.touch_path AS t SET conversion_id = m.conversion_id, position = m.new_position
-			FROM (SELECT o.creator_id, a.event_id, a.conversion_id, o.position,
-					COALESCE((SELECT max(k.position) FROM biolink.touch_path AS k WHERE k.creator_id = a.creator_id AND k.conversion_id = a.conversion_id), 0)
-						+ row_number() OVER (PARTITION BY a.creator_id, a.conversion_id ORDER BY a.event_id, o.position) AS new_position
-				FROM asked AS a JOIN biolink.touch_path AS o ON o.creator_id = a.creator_id AND o.conversion_id = a.event_id
-				WHERE a.event_id <> a.conversion_id AND o.touched_at < horizon) AS m
-			WHERE t.creator_id = m.creator_id AND t.conversion_id = m.event_id AND t.position = m.position
-	), without_sale AS (
-		DELETE FROM biolink.conversion AS c USING asked AS a
-			WHERE c.creator_id = a.creator_id AND c.conversion_id = a.event_id AND a.event_id <> a.conversion_id
-	), time_over AS (
-		UPDATE biolink.conversion AS c SET converted_at = m.converted_at
-			FROM (SELECT a.creator_id, a.conversion_id, min(o.converted_at) AS converted_at
-				FROM asked AS a JOIN biolink.conversion AS o ON o.creator_id = a.creator_id AND o.conversion_id = a.event_id
-				WHERE a.event_id <> a.conversion_id AND o.converted_at < horizon
-				GROUP BY a.creator_id, a.conversion_id) AS m
-			WHERE c.creator_id = m.creator_id AND c.conversion_id = m.conversion_id AND c.converted_at > m.converted_at
-	)
-	SELECT array_agg(a.creator_id), array_agg(a.conversion_id) INTO creators, conversions
-		FROM (SELECT DISTINCT a.creator_id, a.conversion_id FROM asked AS a) AS a;
+	SELECT array_agg(DISTINCT a.conversion_id), array_agg(a.event_id) FILTER (WHERE a.event_id <> a.conversion_id),
+			array_agg(a.conversion_id) FILTER (WHERE a.event_id <> a.conversion_id)
+		INTO conversions, gone_over, gone_to
+		FROM (
+			SELECT DISTINCT w.event_id, COALESCE(s.event_id, w.event_id) AS conversion_id
+				FROM unnest(conversions) AS w (event_id)
+				LEFT JOIN LATERAL (SELECT v.kind, v.order_id FROM biolink.event AS v
+					WHERE v.creator_id = creator AND v.event_id = w.event_id
+						AND v.occurred_at >= biolink.uuid_v7_time(w.event_id) AND v.occurred_at < biolink.uuid_v7_time(w.event_id) + '1 millisecond'::interval
+					OFFSET 0) AS e ON true
+				LEFT JOIN LATERAL (SELECT o.kind, o.order_id FROM biolink.conversion AS o
+					WHERE o.creator_id = creator AND o.conversion_id = w.event_id AND w.event_id < horizon_id OFFSET 0) AS c ON true
+				LEFT JOIN LATERAL (SELECT n.order_id FROM biolink.order_ref AS n
+					WHERE n.creator_id = creator AND n.ref = COALESCE(e.order_id, c.order_id) AND COALESCE(e.kind, c.kind) = 'order' OFFSET 0) AS r ON true
+				LEFT JOIN LATERAL (SELECT n.event_id FROM biolink.order_ref AS n WHERE n.creator_id = creator AND n.ref = r.order_id OFFSET 0) AS s ON true
+				WHERE e.kind IS NOT NULL OR c.kind IS NOT NULL
+		) AS a;
+	IF conversions IS NULL THEN
+		RETURN;
+	END IF;
+	DELETE FROM biolink.conversion_evidence AS v
+		WHERE v.creator_id = creator AND v.conversion_id = ANY (conversions || gone_over) AND v.said_at >= horizon;
+	IF gone_over IS NOT NULL THEN
+		IF has_horizon THEN
+			UPDATE biolink.conversion_evidence AS v SET conversion_id = m.conversion_id, ordinal = m.new_ordinal
+				FROM (SELECT a.event_id, a.conversion_id, o.ordinal,
+						COALESCE((SELECT max(k.ordinal) FROM biolink.conversion_evidence AS k WHERE k.creator_id = creator AND k.conversion_id = a.conversion_id), 0)
+							+ row_number() OVER (PARTITION BY a.conversion_id ORDER BY a.event_id, o.ordinal) AS new_ordinal
+					FROM unnest(gone_over, gone_to) AS a (event_id, conversion_id)
+					JOIN biolink.conversion_evidence AS o ON o.creator_id = creator AND o.conversion_id = a.event_id) AS m
+				WHERE v.creator_id = creator AND v.conversion_id = m.event_id AND v.ordinal = m.ordinal;
+			UPDATE biolink.touch_path AS t SET conversion_id = m.conversion_id, position = m.new_position
+				FROM (SELECT a.event_id, a.conversion_id, o.position,
+						COALESCE((SELECT max(k.position) FROM biolink.touch_path AS k WHERE k.creator_id = creator AND k.conversion_id = a.conversion_id), 0)
+							+ row_number() OVER (PARTITION BY a.conversion_id ORDER BY a.event_id, o.position) AS new_position
+					FROM unnest(gone_over, gone_to) AS a (event_id, conversion_id)
+					JOIN biolink.touch_path AS o ON o.creator_id = creator AND o.conversion_id = a.event_id
+					WHERE o.touched_at < horizon) AS m
+				WHERE t.creator_id = creator AND t.conversion_id = m.event_id AND t.position = m.position;
+			UPDATE biolink.conversion AS c SET converted_at = m.converted_at
+				FROM (SELECT a.conversion_id, min(o.converted_at) AS converted_at
+					FROM unnest(gone_over, gone_to) AS a (event_id, conversion_id)
+					JOIN biolink.conversion AS o ON o.creator_id = creator AND o.conversion_id = a.event_id
+					WHERE o.converted_at < horizon
+					GROUP BY a.conversion_id) AS m
+				WHERE c.creator_id = creator AND c.conversion_id = m.conversion_id AND c.converted_at > m.converted_at;
+		END IF;
+		DELETE FROM biolink.touch_path AS t WHERE t.creator_id = creator AND t.conversion_id = ANY (gone_over);
+		DELETE FROM biolink.conversion AS c WHERE c.creator_id = creator AND c.conversion_id = ANY (gone_over);
+	END IF;
 
 	-- The events of each conversion: that of a goal, or all that name the sale.  The time of a sale is that of its first paid order, whichever
 	-- of them booked it.  What is known of a conversion whose first event is gone is in its own row.
 	WITH first AS MATERIALIZED (
-		SELECT e.creator_id, e.event_id, e.kind, e.order_id, e.goal, e.order_type, e.currency, e.source, e.offer_id, e.is_test,
-				e.occurred_at, e.visitor, e.click_id, e.evidence, e.token_reason, e.measurement_denied, e.received_at, e.subscription_id, e.codes, e.items
-			FROM unnest(creators, conversions) AS w (creator_id, conversion_id)
-			JOIN biolink.event AS e ON e.creator_id = w.creator_id AND e.event_id = w.conversion_id
-				AND e.occurred_at >= biolink.uuid_v7_time(w.conversion_id) AND e.occurred_at < biolink.uuid_v7_time(w.conversion_id) + '1 millisecond'::interval
+		SELECT e.*
+			FROM unnest(conversions) AS w (conversion_id)
+			CROSS JOIN LATERAL (SELECT v.event_id, v.kind, v.order_id, v.goal, v.order_type, v.currency, v.source, v.offer_id, v.is_test,
+					v.occurred_at, v.visitor, v.click_id, v.evidence, v.token_reason, v.measurement_denied, v.received_at, v.subscription_id, v.codes, v.items
+				FROM biolink.event AS v
+				WHERE v.creator_id = creator AND v.event_id = w.conversion_id
+					AND v.occurred_at >= biolink.uuid_v7_time(w.conversion_id) AND v.occurred_at < biolink.uuid_v7_time(w.conversion_id) + '1 millisecond'::interval
+				OFFSET 0) AS e
 		UNION ALL
-		SELECT c.creator_id, c.conversion_id, c.kind, c.order_id, c.goal, c.order_type, c.currency, c.source, c.offer_id, c.is_test, c.converted_at, NULL, NULL, NULL, NULL, false,
+		SELECT c.conversion_id, c.kind, c.order_id, c.goal, c.order_type, c.currency, c.source, c.offer_id, c.is_test, c.converted_at, NULL, NULL, NULL, NULL, false,
 				c.converted_at, c.subscription_id, c.codes, c.items
-			FROM unnest(creators, conversions) AS w (creator_id, conversion_id)
-			JOIN biolink.conversion AS c ON c.creator_id = w.creator_id AND c.conversion_id = w.conversion_id AND c.conversion_id < horizon_id
-			WHERE NOT EXISTS (SELECT FROM biolink.event AS e WHERE e.creator_id = w.creator_id AND e.event_id = w.conversion_id
-				AND e.occurred_at >= biolink.uuid_v7_time(w.conversion_id) AND e.occurred_at < biolink.uuid_v7_time(w.conversion_id) + '1 millisecond'::interval)
+			FROM unnest(conversions) AS w (conversion_id)
+			CROSS JOIN LATERAL (SELECT o.* FROM biolink.conversion AS o WHERE o.creator_id = creator AND o.conversion_id = w.conversion_id OFFSET 0) AS c
+			LEFT JOIN LATERAL (SELECT true AS found FROM biolink.event AS v
+				WHERE v.creator_id = creator AND v.event_id = w.conversion_id
+					AND v.occurred_at >= biolink.uuid_v7_time(w.conversion_id) AND v.occurred_at < biolink.uuid_v7_time(w.conversion_id) + '1 millisecond'::interval
+				OFFSET 0) AS e ON true
+			WHERE has_horizon AND w.conversion_id < horizon_id AND e.found IS NULL
 	), accepted AS MATERIALIZED (
-		SELECT f.creator_id, f.event_id AS conversion_id, e.occurred_at, e.visitor, e.click_id, e.evidence, e.token_reason, e.measurement_denied,
+		SELECT f.event_id AS conversion_id, e.occurred_at, e.visitor, e.click_id, e.evidence, e.token_reason, e.measurement_denied,
 				e.kind = 'order' AND COALESCE(e.payment, 'paid') = 'paid' AS is_paid, e.merged, e.received_at, e.subscription_id, e.codes, e.items
 			FROM first AS f
-			JOIN biolink.order_ref AS r ON r.creator_id = f.creator_id AND r.order_id = f.order_id
-			JOIN biolink.event AS e ON e.creator_id = r.creator_id AND e.order_id = r.ref
+			CROSS JOIN LATERAL (SELECT n.ref FROM biolink.order_ref AS n WHERE n.creator_id = creator AND n.order_id = f.order_id OFFSET 0) AS r
+			CROSS JOIN LATERAL (SELECT v.* FROM biolink.event AS v WHERE v.creator_id = creator AND v.order_id = r.ref OFFSET 0) AS e
 			WHERE f.kind = 'order' AND e.kind NOT IN ('refund', 'dispute', 'dispute_won', 'visit', 'click')
 		UNION ALL
-		SELECT f.creator_id, f.event_id, f.occurred_at, f.visitor, f.click_id, f.evidence, f.token_reason, f.measurement_denied, true, false, f.received_at, f.subscription_id, f.codes, f.items
+		SELECT f.event_id, f.occurred_at, f.visitor, f.click_id, f.evidence, f.token_reason, f.measurement_denied, true, false, f.received_at, f.subscription_id, f.codes, f.items
 			FROM first AS f WHERE f.kind <> 'order'
 	), fact AS MATERIALIZED (
-		SELECT f.creator_id, f.event_id AS conversion_id,
+		SELECT f.event_id AS conversion_id,
 				least(min(a.occurred_at) FILTER (WHERE a.is_paid), min(o.converted_at) FILTER (WHERE o.converted_at < horizon)) AS converted_at,
 				CASE WHEN min(o.reason) IN ('bots_only', 'outside_lookback') THEN min(o.reason)
 					WHEN bool_or(a.token_reason IS NOT NULL) OR min(o.reason) = 'bad_token' THEN 'bad_token'
 					WHEN bool_or(a.measurement_denied) OR min(o.reason) = 'consent' THEN 'consent' ELSE 'no_touch' END AS reason,
 				COALESCE(min(a.subscription_id COLLATE "C"), min(f.subscription_id COLLATE "C")) AS subscription_id,
-				(SELECT array_agg(DISTINCT n.code COLLATE "C" ORDER BY n.code COLLATE "C") FROM (SELECT unnest(f.codes) UNION ALL SELECT unnest(b.codes) FROM accepted AS b
-					WHERE b.creator_id = f.creator_id AND b.conversion_id = f.event_id) AS n (code)) AS codes,
 				COALESCE((array_agg(a.items ORDER BY a.merged, a.received_at DESC) FILTER (WHERE a.is_paid AND a.items IS NOT NULL))[1], f.items) AS items
 			FROM first AS f
-			LEFT JOIN accepted AS a ON a.creator_id = f.creator_id AND a.conversion_id = f.event_id
+			LEFT JOIN accepted AS a ON a.conversion_id = f.event_id
 			-- time and reason of before, where what they were worked out from may be gone
-			LEFT JOIN biolink.conversion AS o ON o.creator_id = f.creator_id AND o.conversion_id = f.event_id AND horizon > '-infinity'
-			GROUP BY f.creator_id, f.event_id, f.codes, f.items
+			LEFT JOIN LATERAL (SELECT b.converted_at, b.reason FROM biolink.conversion AS b
+				WHERE has_horizon AND b.creator_id = creator AND b.conversion_id = f.event_id OFFSET 0) AS o ON true
+			GROUP BY f.event_id, f.items
+	), coded AS (
+		SELECT n.conversion_id, array_agg(DISTINCT c.code COLLATE "C" ORDER BY c.code COLLATE "C") AS codes
+			FROM (SELECT a.conversion_id, a.codes FROM accepted AS a UNION ALL SELECT f.event_id, f.codes FROM first AS f) AS n
+			CROSS JOIN LATERAL unnest(n.codes) AS c (code)
+			GROUP BY n.conversion_id
 	), said AS (
-		SELECT a.creator_id, a.conversion_id, a.evidence, a.click_id AS touch_id, NULL::biolink.idhash AS visitor, a.occurred_at AS said_at
+		SELECT a.conversion_id, a.evidence, a.click_id AS touch_id, NULL::biolink.idhash AS visitor, a.occurred_at AS said_at
 			FROM accepted AS a WHERE a.click_id IS NOT NULL
 		UNION ALL
-		SELECT a.creator_id, a.conversion_id, 'visitor', NULL::uuid, a.visitor, a.occurred_at FROM accepted AS a WHERE a.visitor IS NOT NULL
+		SELECT a.conversion_id, 'visitor', NULL::uuid, a.visitor, a.occurred_at FROM accepted AS a WHERE a.visitor IS NOT NULL
 		UNION ALL
-		SELECT a.creator_id, a.conversion_id, 'visitor', NULL::uuid, e.visitor, least(a.occurred_at, e.occurred_at) FROM accepted AS a
-			JOIN biolink.event AS e ON e.creator_id = a.creator_id AND e.event_id = a.click_id
-				AND e.occurred_at >= biolink.uuid_v7_time(a.click_id) AND e.occurred_at < biolink.uuid_v7_time(a.click_id) + '1 millisecond'::interval
-			WHERE e.kind IN ('visit', 'click') AND e.visitor IS NOT NULL
+		SELECT a.conversion_id, 'visitor', NULL::uuid, e.visitor, least(a.occurred_at, e.occurred_at)
+			FROM accepted AS a
+			CROSS JOIN LATERAL (SELECT v.kind, v.visitor, v.occurred_at FROM biolink.event AS v
+				WHERE v.creator_id = creator AND v.event_id = a.click_id
+					AND v.occurred_at >= biolink.uuid_v7_time(a.click_id) AND v.occurred_at < biolink.uuid_v7_time(a.click_id) + '1 millisecond'::interval
+				OFFSET 0) AS e
+			WHERE a.click_id IS NOT NULL AND e.kind IN ('visit', 'click') AND e.visitor IS NOT NULL
 	), found AS (
-		SELECT s.creator_id, s.conversion_id, s.evidence, s.touch_id, s.visitor, max(s.said_at) AS said_at
-			FROM said AS s GROUP BY s.creator_id, s.conversion_id, s.evidence, s.touch_id, s.visitor
+		SELECT s.conversion_id, s.evidence, s.touch_id, s.visitor, max(s.said_at) AS said_at
+			FROM said AS s GROUP BY s.conversion_id, s.evidence, s.touch_id, s.visitor
 	), noted AS (
 		INSERT INTO biolink.conversion_evidence (creator_id, conversion_id, ordinal, evidence, touch_id, visitor, converted_at, said_at)
-			SELECT v.creator_id, v.conversion_id,
-					COALESCE((SELECT max(k.ordinal) FROM biolink.conversion_evidence AS k WHERE k.creator_id = v.creator_id AND k.conversion_id = v.conversion_id AND k.said_at < horizon), 0)
-						+ row_number() OVER (PARTITION BY v.creator_id, v.conversion_id ORDER BY v.evidence, v.touch_id, v.visitor),
+			SELECT creator, v.conversion_id,
+					CASE WHEN has_horizon THEN COALESCE((SELECT max(k.ordinal) FROM biolink.conversion_evidence AS k
+						WHERE k.creator_id = creator AND k.conversion_id = v.conversion_id AND k.said_at < horizon), 0) ELSE 0 END
+						+ row_number() OVER (PARTITION BY v.conversion_id ORDER BY v.evidence, v.touch_id, v.visitor),
 					v.evidence, v.touch_id, v.visitor, c.converted_at, v.said_at
-				FROM found AS v JOIN fact AS c ON c.creator_id = v.creator_id AND c.conversion_id = v.conversion_id
-				WHERE NOT EXISTS (SELECT FROM biolink.conversion_evidence AS k
-					WHERE k.creator_id = v.creator_id AND k.conversion_id = v.conversion_id AND k.said_at < horizon AND k.evidence = v.evidence
-						AND k.touch_id IS NOT DISTINCT FROM v.touch_id AND (k.visitor OPERATOR(biolink.=) v.visitor OR (k.visitor IS NULL AND v.visitor IS NULL)))
+				FROM found AS v JOIN fact AS c ON c.conversion_id = v.conversion_id
+				WHERE NOT has_horizon OR NOT EXISTS (SELECT FROM biolink.conversion_evidence AS k
+					WHERE k.creator_id = creator AND k.conversion_id = v.conversion_id AND k.said_at < horizon AND k.evidence = v.evidence
+						AND k.touch_id IS NOT DISTINCT FROM v.touch_id AND (k.visitor OPERATOR(biolink.=) v.visitor OR (k.visitor IS NULL AND v.visitor IS NULL)) OFFSET 0)
 	)
-	SELECT array_agg(ROW(f.creator_id, f.event_id, CASE f.kind WHEN 'order' THEN f.order_id END, f.kind, COALESCE(f.goal, f.kind), f.order_type,
+	SELECT array_agg(ROW(creator, f.event_id, CASE f.kind WHEN 'order' THEN f.order_id END, f.kind, COALESCE(f.goal, f.kind), f.order_type,
 			CASE f.kind WHEN 'order' THEN f.currency END, c.converted_at, f.source, f.offer_id, f.is_test, 0, c.reason,
-			c.subscription_id, c.codes, c.items)::biolink.conversion)
+			c.subscription_id, d.codes, c.items)::biolink.conversion)
 		INTO facts
-		FROM first AS f JOIN fact AS c ON c.creator_id = f.creator_id AND c.conversion_id = f.event_id;
+		FROM first AS f JOIN fact AS c ON c.conversion_id = f.event_id LEFT JOIN coded AS d ON d.conversion_id = f.event_id;
 	IF facts IS NULL THEN
 		RETURN;
 	END IF;
@@ -260,53 +295,56 @@ BEGIN
 	-- the current run and so an ordered loop.
 	FOR candidate IN
 		WITH event AS (
-			SELECT f.conversion_id, e.creator_id, e.event_id, e.kind, e.occurred_at, e.visitor, e.channel, e.medium, e.platform, e.referrer_host, e.utm,
-				e.link_id, e.offer_id, e.post_id, e.campaign_id, e.device, e.country, COALESCE(e.visit_id, e.event_id) AS visit_or_click,
-				COALESCE((c.settings ->> 'repeat_window')::interval, '30 minutes') AS repeat_window, n.by_token, n.by_click_id,
+			SELECT f.conversion_id, e.event_id, e.kind, e.occurred_at, e.visitor, e.channel, e.medium, e.platform, e.referrer_host, e.utm,
+				e.link_id, e.offer_id, e.post_id, e.campaign_id, e.device, e.country, COALESCE(e.visit_id, e.event_id) AS visit_or_click, n.by_token, n.by_click_id,
 				-- a visit that is gone may have been named where its click is not
 				CASE WHEN e.visit_id < horizon_id THEN (SELECT o.evidence FROM biolink.touch_path AS o
-					WHERE o.creator_id = f.creator_id AND o.conversion_id = f.conversion_id AND o.click_id = e.event_id) END AS known_evidence
+					WHERE o.creator_id = creator AND o.conversion_id = f.conversion_id AND o.click_id = e.event_id) END AS known_evidence
 			FROM unnest(facts) AS f
-			JOIN biolink.creator AS c ON c.creator_id = f.creator_id
-			JOIN biolink.conversion_evidence AS v ON v.creator_id = f.creator_id AND v.conversion_id = f.conversion_id AND v.visitor IS NOT NULL
-			JOIN biolink.event AS e ON e.creator_id = v.creator_id AND e.visitor OPERATOR(biolink.=) v.visitor
-				AND e.occurred_at <= f.converted_at AND e.occurred_at >= f.converted_at - COALESCE((c.settings #>> '{lookback,session}')::interval, '30 days')
+			CROSS JOIN LATERAL (SELECT k.visitor FROM biolink.conversion_evidence AS k
+				WHERE k.creator_id = creator AND k.conversion_id = f.conversion_id OFFSET 0) AS v
+			CROSS JOIN LATERAL (SELECT g.event_id, g.kind, g.occurred_at, g.visitor, g.channel, g.medium, g.platform, g.referrer_host, g.utm,
+					g.link_id, g.offer_id, g.post_id, g.campaign_id, g.device, g.country, g.visit_id, g.is_bot, g.is_test
+				FROM biolink.event AS g
+				WHERE g.creator_id = creator AND g.visitor OPERATOR(biolink.=) v.visitor
+					AND g.occurred_at <= f.converted_at AND g.occurred_at >= f.converted_at - lookback
+				OFFSET 0) AS e
 			CROSS JOIN LATERAL (
 				SELECT COALESCE(bool_or(t.evidence = 'token'), false) AS by_token, COALESCE(bool_or(t.evidence = 'click_id'), false) AS by_click_id
 					FROM biolink.conversion_evidence AS t
-					WHERE t.creator_id = f.creator_id AND t.conversion_id = f.conversion_id AND t.touch_id = e.event_id
+					WHERE t.creator_id = creator AND t.conversion_id = f.conversion_id AND t.touch_id = e.event_id
 			) AS n
-			WHERE e.kind IN ('visit', 'click') AND NOT e.is_bot AND (f.is_test OR NOT e.is_test)
+			WHERE v.visitor IS NOT NULL AND e.kind IN ('visit', 'click') AND NOT e.is_bot AND (f.is_test OR NOT e.is_test)
 			UNION ALL
 			-- touches of before whose clicks are gone count as their clicks did
-			SELECT f.conversion_id, p.creator_id, p.click_id, p.kind, p.touched_at, p.visitor, p.channel, p.medium, p.platform, p.referrer_host, p.utm,
-				p.link_id, p.offer_id, p.post_id, p.campaign_id, p.device, p.country, COALESCE(p.visit_id, p.click_id),
-				COALESCE((c.settings ->> 'repeat_window')::interval, '30 minutes'), n.by_token, n.by_click_id, p.evidence
+			SELECT f.conversion_id, p.click_id, p.kind, p.touched_at, p.visitor, p.channel, p.medium, p.platform, p.referrer_host, p.utm,
+				p.link_id, p.offer_id, p.post_id, p.campaign_id, p.device, p.country, COALESCE(p.visit_id, p.click_id), n.by_token, n.by_click_id, p.evidence
 			FROM unnest(facts) AS f
-			JOIN biolink.creator AS c ON c.creator_id = f.creator_id
-			JOIN biolink.touch_path AS p ON p.creator_id = f.creator_id AND p.conversion_id = f.conversion_id AND p.touched_at < horizon
-				AND p.touched_at <= f.converted_at AND p.touched_at >= f.converted_at - COALESCE((c.settings #>> '{lookback,session}')::interval, '30 days')
-			JOIN biolink.conversion_evidence AS v ON v.creator_id = f.creator_id AND v.conversion_id = f.conversion_id AND v.visitor OPERATOR(biolink.=) p.visitor
+			CROSS JOIN LATERAL (SELECT o.* FROM biolink.touch_path AS o WHERE o.creator_id = creator AND o.conversion_id = f.conversion_id OFFSET 0) AS p
+			CROSS JOIN LATERAL (SELECT k.visitor FROM biolink.conversion_evidence AS k
+				WHERE k.creator_id = creator AND k.conversion_id = f.conversion_id OFFSET 0) AS v
 			CROSS JOIN LATERAL (
 				SELECT COALESCE(bool_or(t.evidence = 'token'), false) AS by_token, COALESCE(bool_or(t.evidence = 'click_id'), false) AS by_click_id
 					FROM biolink.conversion_evidence AS t
-					WHERE t.creator_id = f.creator_id AND t.conversion_id = f.conversion_id AND t.touch_id = p.click_id
+					WHERE t.creator_id = creator AND t.conversion_id = f.conversion_id AND t.touch_id = p.click_id
 			) AS n
-			WHERE NOT EXISTS (SELECT FROM biolink.event AS g WHERE g.creator_id = p.creator_id AND g.event_id = p.click_id
-				AND g.occurred_at >= biolink.uuid_v7_time(p.click_id) AND g.occurred_at < biolink.uuid_v7_time(p.click_id) + '1 millisecond'::interval)
+			WHERE has_horizon AND p.touched_at < horizon AND p.touched_at <= f.converted_at AND p.touched_at >= f.converted_at - lookback
+				AND v.visitor OPERATOR(biolink.=) p.visitor
+				AND NOT EXISTS (SELECT FROM biolink.event AS g WHERE g.creator_id = creator AND g.event_id = p.click_id
+					AND g.occurred_at >= biolink.uuid_v7_time(p.click_id) AND g.occurred_at < biolink.uuid_v7_time(p.click_id) + '1 millisecond'::interval OFFSET 0)
 		)
 		SELECT e.*,
 			CASE WHEN bool_or(e.by_token OR e.known_evidence = 'token') OVER visit THEN 'token'
 				WHEN bool_or(e.by_click_id OR e.known_evidence = 'click_id') OVER visit THEN 'click_id' ELSE 'visitor' END AS best_evidence,
-			row_number() OVER (PARTITION BY e.creator_id, e.conversion_id, e.visit_or_click
+			row_number() OVER (PARTITION BY e.conversion_id, e.visit_or_click
 				ORDER BY e.kind = 'click' AND (e.by_token OR e.by_click_id) DESC, e.kind = 'click' DESC, e.occurred_at DESC, e.event_id DESC) AS place
 		FROM event AS e
-		WINDOW visit AS (PARTITION BY e.creator_id, e.conversion_id, e.visit_or_click)
-		ORDER BY e.creator_id, e.conversion_id, e.visitor, e.link_id, e.occurred_at, e.event_id
+		WINDOW visit AS (PARTITION BY e.conversion_id, e.visit_or_click)
+		ORDER BY e.conversion_id, e.visitor, e.link_id, e.occurred_at, e.event_id
 	LOOP
 		CONTINUE WHEN candidate.place > 1;
 		IF candidate.conversion_id = touch.conversion_id AND candidate.link_id = touch.link_id AND candidate.visitor OPERATOR(biolink.=) run_visitor
-			AND candidate.occurred_at < run_started + candidate.repeat_window
+			AND candidate.occurred_at < run_started + repeat_window
 		THEN
 			IF candidate.best_evidence = 'token' OR touch.evidence = 'visitor' THEN
 				touch.evidence := candidate.best_evidence;
@@ -319,7 +357,7 @@ BEGIN
 		run_visitor := candidate.visitor;
 		run_started := candidate.occurred_at;
 
-		touch.creator_id := candidate.creator_id;
+		touch.creator_id := creator;
 		touch.conversion_id := candidate.conversion_id;
 		touch.click_id := candidate.event_id;
 		touch.kind := candidate.kind;
@@ -345,34 +383,32 @@ BEGIN
 		path := path || touch;
 	END IF;
 
-	DELETE FROM biolink.touch_path AS t
-		USING unnest(facts) AS f
-		WHERE t.creator_id = f.creator_id AND t.conversion_id = f.conversion_id;
+	DELETE FROM biolink.touch_path AS t WHERE t.creator_id = creator AND t.conversion_id = ANY (conversions);
 	INSERT INTO biolink.touch_path
-		SELECT t.creator_id, t.conversion_id, row_number() OVER (PARTITION BY t.creator_id, t.conversion_id ORDER BY t.touched_at, t.click_id),
+		SELECT t.creator_id, t.conversion_id, row_number() OVER (PARTITION BY t.conversion_id ORDER BY t.touched_at, t.click_id),
 			t.click_id, t.kind, t.touched_at, t.tier, t.evidence, t.channel, t.medium, t.platform, t.referrer_host, t.utm,
 			t.link_id, t.offer_id, t.post_id, t.campaign_id, t.device, t.country, t.is_direct, t.visitor, t.visit_id
-		FROM (SELECT p.*, row_number() OVER (PARTITION BY p.creator_id, p.conversion_id ORDER BY p.touched_at DESC, p.click_id DESC) AS from_end
+		FROM (SELECT p.*, row_number() OVER (PARTITION BY p.conversion_id ORDER BY p.touched_at DESC, p.click_id DESC) AS from_end
 			FROM unnest(path) AS p) AS t
-		JOIN biolink.creator AS c ON c.creator_id = t.creator_id
-		WHERE t.from_end <= COALESCE((c.settings ->> 'max_touches')::numeric::int, 50);
+		WHERE t.from_end <= max_touches;
 
 	INSERT INTO biolink.conversion
 		SELECT f.creator_id, f.conversion_id, f.order_id, f.kind, f.goal, f.order_type, f.currency, f.converted_at, f.source, f.offer_id, f.is_test, t.touches,
 			CASE WHEN t.touches = 0 THEN COALESCE((
 				-- what there was, but for being a bot's or too old
 				SELECT CASE
-						WHEN bool_or(e.is_bot AND e.occurred_at >= f.converted_at - COALESCE((c.settings #>> '{lookback,session}')::interval, '30 days')) THEN 'bots_only'
-						WHEN bool_or(e.occurred_at < f.converted_at - COALESCE((c.settings #>> '{lookback,session}')::interval, '30 days')) THEN 'outside_lookback'
+						WHEN bool_or(e.is_bot AND e.occurred_at >= f.converted_at - lookback) THEN 'bots_only'
+						WHEN bool_or(e.occurred_at < f.converted_at - lookback) THEN 'outside_lookback'
 					END
-					FROM biolink.creator AS c
-					JOIN biolink.conversion_evidence AS v ON v.creator_id = f.creator_id AND v.conversion_id = f.conversion_id AND v.visitor IS NOT NULL
-					JOIN biolink.event AS e ON e.creator_id = v.creator_id AND e.visitor OPERATOR(biolink.=) v.visitor AND e.occurred_at <= f.converted_at
-					WHERE c.creator_id = f.creator_id AND e.kind IN ('visit', 'click') AND (f.is_test OR NOT e.is_test)
+					FROM (SELECT k.visitor FROM biolink.conversion_evidence AS k
+						WHERE k.creator_id = creator AND k.conversion_id = f.conversion_id OFFSET 0) AS v
+					CROSS JOIN LATERAL (SELECT g.kind, g.is_bot, g.is_test, g.occurred_at FROM biolink.event AS g
+						WHERE g.creator_id = creator AND g.visitor OPERATOR(biolink.=) v.visitor AND g.occurred_at <= f.converted_at OFFSET 0) AS e
+					WHERE v.visitor IS NOT NULL AND e.kind IN ('visit', 'click') AND (f.is_test OR NOT e.is_test)
 				), f.reason) END, f.subscription_id, f.codes, f.items
 		FROM unnest(facts) AS f
 		CROSS JOIN LATERAL (SELECT count(*)::int AS touches FROM biolink.touch_path AS p
-			WHERE p.creator_id = f.creator_id AND p.conversion_id = f.conversion_id) AS t
+			WHERE p.creator_id = creator AND p.conversion_id = f.conversion_id) AS t
 		ON CONFLICT ON CONSTRAINT conversion_pkey DO UPDATE
 			SET converted_at = excluded.converted_at, touches = excluded.touches, reason = excluded.reason,
 				subscription_id = excluded.subscription_id, codes = excluded.codes, items = excluded.items
@@ -380,8 +416,8 @@ BEGIN
 				IS DISTINCT FROM (excluded.converted_at, excluded.touches, excluded.reason, excluded.subscription_id, excluded.codes, excluded.items);
 END
 $$;
-COMMENT ON FUNCTION biolink.rebuild_conversions(pg_catalog.int8[], pg_catalog.uuid[]) IS
-	'Builds conversions, their evidence and their paths from their events, many at a time; doing it again gives the same. Called by the job "attribute".';
+COMMENT ON FUNCTION biolink.rebuild_conversions(pg_catalog.int8, pg_catalog.uuid[]) IS
+	'Builds conversions of one creator, their evidence and their paths from their events, many at a time; doing it again gives the same. An id may be that of any event of a sale. Called by the job "attribute".';
 
 CREATE FUNCTION biolink.sale_refunds(booked pg_catalog.int8, gross pg_catalog.int8, taken_back pg_catalog.int8) RETURNS pg_catalog.int8
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 1

@@ -107,7 +107,7 @@ DECLARE
 	size CONSTANT int4 := cardinality(conversions);
 BEGIN
 	DELETE FROM biolink.attribution_queue AS q WHERE q.creator_id = attribute_build.creator_id AND q.conversion_id = ANY (conversions);
-	PERFORM biolink.rebuild_conversions(array_fill(attribute_build.creator_id, ARRAY[size]), conversions);
+	PERFORM biolink.rebuild_conversions(creator_id, conversions);
 	RETURN 0;
 EXCEPTION WHEN OTHERS THEN
 	IF biolink.is_system_error(SQLSTATE) THEN

@@ -185,7 +185,7 @@ BEGIN
 			SELECT p.list || h.n FROM permutation AS p JOIN history AS h ON h.n <> ALL (p.list)
 		)
 		SELECT p.list FROM permutation AS p WHERE cardinality(p.list) = (SELECT count(*) FROM history)
-			ORDER BY md5(p.list::text) LIMIT 240
+			ORDER BY md5(p.list::text) LIMIT 60
 	LOOP
 		creator := creator + 1;
 		how := (ARRAY['alone', 'batch', 'halves'])[1 + creator % 3];

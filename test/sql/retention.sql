@@ -63,7 +63,7 @@ END
 $$;
 CREATE PROCEDURE pg_temp.rebuild() LANGUAGE plpgsql AS $$
 BEGIN
-	PERFORM biolink.rebuild_conversions(array_agg(c.creator_id), array_agg(c.conversion_id)) FROM biolink.conversion AS c WHERE c.creator_id IN (7861, 7862);
+	PERFORM biolink.rebuild_conversions(c.creator_id, array_agg(c.conversion_id)) FROM biolink.conversion AS c WHERE c.creator_id IN (7861, 7862) GROUP BY c.creator_id;
 END
 $$;
 SELECT set_config('client_min_messages', 'warning', false) \gset ignored_
