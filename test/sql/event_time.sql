@@ -4,13 +4,13 @@
 INSERT INTO biolink.creator (creator_id, handle, settings) VALUES (7601, 'time', '{}'), (7602, 'time_wide', '{"clock_skew": "2 hours"}');
 INSERT INTO biolink.link (creator_id, link_id, slug, url) VALUES (7601, 76, 'a', 'https://a.example/'), (7602, 77, 'a', 'https://a.example/');
 INSERT INTO biolink.offer (creator_id, offer_id, name, url) VALUES (7601, 78, 'o', 'https://o.example/');
-CREATE FUNCTION pg_temp.send(creator bigint, key text, more jsonb, occurred interval DEFAULT NULL, sent interval DEFAULT NULL) RETURNS text LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.send(creator bigint, key text, more jsonb, occurred interval DEFAULT NULL, sent interval DEFAULT NULL) RETURNS text LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 	SELECT t.status FROM biolink.track(creator, jsonb_strip_nulls(jsonb_build_object('kind', 'lead', 'source', 's', 'key', key,
 		'occurred_at', to_char((now() + occurred) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
 		'sent_at', to_char((now() + sent) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) || more)) AS t
 $$;
 -- minutes from now at which it is said to have happened, and claims to have
-CREATE FUNCTION pg_temp.stored(creator bigint) RETURNS TABLE (key text, at numeric, claimed numeric, flags text[], id_fits bool) LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.stored(creator bigint) RETURNS TABLE (key text, at numeric, claimed numeric, flags text[], id_fits bool) LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 	SELECT k.key, round(extract(epoch FROM e.occurred_at - now()) / 60), round(extract(epoch FROM (e.context ->> 'claimed_at')::timestamptz - now()) / 60), e.flags,
 			biolink.uuid_v7_time(e.event_id) = date_trunc('milliseconds', e.occurred_at)
 		FROM biolink.event AS e JOIN biolink.event_key AS k ON k.creator_id = e.creator_id AND k.event_id = e.event_id

@@ -1,4 +1,5 @@
 -- Sales: one of them is one conversion, by whatever references, under whatever keys and from whatever sources it is told.
+\set SHOW_CONTEXT never
 CREATE ROLE regress_app;
 GRANT biolink_app, biolink_admin TO regress_app;
 SET ROLE regress_app;
@@ -6,11 +7,11 @@ SET TimeZone = 'UTC';
 INSERT INTO biolink.creator (creator_id, handle) VALUES (7801, 'orders');
 INSERT INTO biolink.link (creator_id, slug, url) VALUES (7801, 'shop', 'https://shop.example/');
 CREATE TEMPORARY TABLE sent (part text, n int, event jsonb);
-CREATE FUNCTION pg_temp.send(wanted text) RETURNS TABLE (n int, status text, detail text) LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.send(wanted text) RETURNS TABLE (n int, status text, detail text) LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 	SELECT s.n, t.status, t.detail FROM (SELECT * FROM sent WHERE part = wanted ORDER BY n) AS s
 		CROSS JOIN LATERAL biolink.track(7801, '{"source": "stripe", "occurred_at": "2026-03-02T10:00:00Z", "currency": "EUR"}' || s.event) AS t
 $$;
-CREATE FUNCTION pg_temp.books(wanted text) RETURNS TABLE (order_id text, kind text, amount int8, tax int8, shipping int8, fee int8) LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.books(wanted text) RETURNS TABLE (order_id text, kind text, amount int8, tax int8, shipping int8, fee int8) LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 	SELECT l.order_id, l.kind, l.amount, l.tax, l.shipping, l.fee FROM biolink.ledger AS l WHERE l.creator_id = 7801 AND l.order_id ~ wanted ORDER BY l.received_at, l.order_id, l.kind
 $$;
 
@@ -171,6 +172,7 @@ INSERT INTO history VALUES
 	(6, '{"kind": "dispute", "key": "6", "order_id": "ch", "amount": 500, "source": "hook"}'),
 	(7, '{"kind": "click", "key": "7", "visitor": "jane", "source": "edge", "occurred_at": "2026-03-01T10:00:00Z"}');
 CREATE TEMPORARY TABLE ends (creator_id int8, arrival text, how text);
+SET search_path = pg_catalog, pg_temp;
 DO $$
 DECLARE
 	arrival int[];
@@ -203,6 +205,7 @@ BEGIN
 	END LOOP;
 END
 $$;
+RESET search_path;
 CALL biolink.run_job('attribute');
 SELECT count(DISTINCT e.creator_id) AS histories, count(DISTINCT m.conversion_id) AS conversions, m.gross, m.refunds, m.net, m.touches, m.reason, m.converted_at,
 		(SELECT count(*) FROM biolink.event_parked AS p WHERE p.creator_id > 780100) AS parked,

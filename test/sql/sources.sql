@@ -1,4 +1,5 @@
 -- Sources: what is known of who tells what happened, and what they sign with.
+\set SHOW_CONTEXT never
 CREATE ROLE regress_app; GRANT biolink_app TO regress_app;
 CREATE ROLE regress_analyst; GRANT biolink_analyst TO regress_analyst;
 SET ROLE regress_app;

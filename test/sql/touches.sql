@@ -25,7 +25,7 @@ CREATE TEMPORARY TABLE pair (
 	page text				-- the request carries a token of what that pair made, under "token", or in its url for %
 );
 -- what most requests have
-CREATE FUNCTION pg_temp.request(more jsonb, at text DEFAULT '10:00:00') RETURNS jsonb LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.request(more jsonb, at text DEFAULT '10:00:00') RETURNS jsonb LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 	SELECT jsonb_build_object('user_agent', 'Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0', 'occurred_at', '2026-03-30T' || at || '+02:00') || more
 $$;
 \set instagram '''Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 Instagram 334.0.4.32.98'''
@@ -108,17 +108,17 @@ INSERT INTO pair (round, page, name, kind, slug, request) VALUES
 	(2, NULL, 'token of another creator', 'click', 'mug', pg_temp.request(jsonb_build_object('token', biolink.issue_token(7659, 'session', '019d3d8a-2000-7000-8000-000000000000', expires_at => '2100-01-01Z'))));
 
 -- the request of a pair, with the token of its page for this creator
-CREATE FUNCTION pg_temp.request_of(creator bigint, p pair) RETURNS jsonb LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.request_of(creator bigint, p pair) RETURNS jsonb LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 	SELECT CASE WHEN p.page IS NULL THEN p.request
 		WHEN p.request ? 'url' THEN jsonb_set(p.request, '{url}', to_jsonb(replace(p.request ->> 'url', '%', t.token)))
 		ELSE p.request || jsonb_build_object('token', t.token) END
 	FROM (SELECT biolink.issue_token(creator, 'session', COALESCE((SELECT k.event_id FROM biolink.event_key AS k WHERE k.creator_id = creator AND k.key = p.page),
 		'019d3d8a-2000-7000-8000-000000000000'), expires_at => '2026-03-31T08:00:00Z')::text AS token) AS t
 $$;
-CREATE FUNCTION pg_temp.event_of(creator bigint, p pair) RETURNS jsonb LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.event_of(creator bigint, p pair) RETURNS jsonb LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 	SELECT jsonb_strip_nulls(jsonb_build_object('kind', p.kind, 'source', 'log', 'key', p.name, 'link', p.slug)) || pg_temp.request_of(creator, p)
 $$;
-CREATE FUNCTION pg_temp.take(p pair) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.take(p pair) RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	request jsonb := pg_temp.request_of(7651, p) || jsonb_build_object('key', p.name);
 BEGIN
@@ -171,7 +171,7 @@ SELECT c.creator_id, count(*) FILTER (WHERE k.source LIKE 'biolink:%') AS of_bio
 SET ROLE regress_touches_app;
 
 \echo == keys of a wrong type or value: where click() refuses, track() does, but for what ties to touches
-CREATE FUNCTION pg_temp.attempt(statement text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.attempt(statement text) RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	answer text;
 BEGIN

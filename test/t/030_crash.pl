@@ -512,6 +512,10 @@ def main():
     """Play the load, wait to be told that the server is well, and compare."""
     database = Database()
     chosen = [histories.generate(SEED * 100 + i, "shuffle" if i < 4 else IN_ORDER[(SEED + i) % 5]) for i in range(8)]
+    for history in chosen:
+        for call in histories.flat(history["calls"]):
+            # of two attempts the first may be the one that counted: what a clock says then is not known here
+            call.get("event", {}).pop("sent_at", None)
     load = Load([Story(database, history) for history in chosen + [strays(SEED)]])
     database.close()
     clients = [threading.Thread(target=load.guarded, args=(load.client, i)) for i in range(4)]
