@@ -16,7 +16,8 @@
 # tests passed, when the expression no longer changes the file, or when the
 # mutated tree does not build (which would prove nothing).
 #
-# ONLY="text" runs the mutations whose name contains it.
+# ONLY="text" runs the mutations whose name contains it.  JOBS (as many as there
+# are processors) take turns, each in a copy of its own.
 #
 #-------------------------------------------------------------------------
 set -u
@@ -24,19 +25,22 @@ set -u
 TOP=$(cd "$(dirname "$0")/../.." && pwd -P)
 SCRATCH=$(mktemp -d "${TMPDIR:-/tmp}/biolink_mutate.XXXXXX")
 chmod 755 "$SCRATCH"
-trap 'rm -rf "$SCRATCH"' EXIT
-PASSED=0
-FAILED=0
+ALL=$SCRATCH
+JOBS=${JOBS:-$(nproc)}
+trap 'rm -rf "$ALL"' EXIT
 
-# result counts one mutation.
-result()
+# result says how one mutation came out.
+result() { printf '%s - %s\n' "$1" "$2" | tee -a "$ALL/results"; }
+
+# total counts what result() said, and ends everything.
+total()
 {
-	if [ "$1" = ok ]; then
-		PASSED=$((PASSED + 1))
-	else
-		FAILED=$((FAILED + 1))
-	fi
-	printf '%s - %s\n' "$1" "$2"
+	local failed
+
+	failed=$(grep -c '^not ok' "$ALL/results")
+	printf '%d passed, %d failed\n' "$(grep -c '^ok' "$ALL/results")" "$failed"
+	[ "$failed" -eq 0 ]
+	exit
 }
 
 # tests runs the tests of the scratch tree with the given variables.
@@ -75,24 +79,38 @@ mkdir "$SCRATCH/tree"
 if ! tests SUITES="unit regress isolation"; then
 	tail -n 30 "$SCRATCH/log"
 	result 'not ok' 'the tests pass without a mutation'
-	printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
-	exit 1
+	total
 fi
 
-name='' file='' expression=''
-while IFS= read -r line; do
-	case $line in
-		'= '*) name=${line#= } ;;
-		'file '*) file=${line#file } ;;
-		'perl '*) expression=${line#perl } ;;
-		'run '*)
-			if [[ $name == *"${ONLY:-}"* ]]; then
-				IFS=, read -ra variables <<< "${line#run }"
-				try "$name" "$file" "$expression" "${variables[@]}"
-			fi
-			;;
-	esac
-done < "$TOP/test/mutate/mutations.txt"
+# work tries every JOBS-th mutation, from the one of this number on.
+work()
+{
+	local job=$1 number=0 line name='' file='' expression='' variables
 
-printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
-[ "$FAILED" -eq 0 ]
+	SCRATCH=$ALL/$job
+	mkdir "$SCRATCH"
+	cp -a "$ALL/tree" "$SCRATCH/tree"
+	chmod 755 "$SCRATCH"
+	while IFS= read -r line; do
+		case $line in
+			'= '*) name=${line#= } ;;
+			'file '*) file=${line#file } ;;
+			'perl '*) expression=${line#perl } ;;
+			'run '*)
+				if [[ $name == *"${ONLY:-}"* ]]; then
+					if [ $((number % JOBS)) -eq "$job" ]; then
+						IFS=, read -ra variables <<< "${line#run }"
+						try "$name" "$file" "$expression" "${variables[@]}"
+					fi
+					number=$((number + 1))
+				fi
+				;;
+		esac
+	done < "$TOP/test/mutate/mutations.txt"
+}
+
+for ((job = 0; job < JOBS; job++)); do
+	work "$job" &
+done
+wait
+total
