@@ -3,7 +3,6 @@
 CREATE ROLE regress_app;
 GRANT biolink_app, biolink_admin TO regress_app;
 SET ROLE regress_app;
-SET TimeZone = 'UTC';
 INSERT INTO biolink.creator (creator_id, handle) VALUES (7801, 'orders');
 INSERT INTO biolink.link (creator_id, slug, url) VALUES (7801, 'shop', 'https://shop.example/');
 CREATE TEMPORARY TABLE sent (part text, n int, event jsonb);
@@ -30,7 +29,7 @@ SELECT * FROM pg_temp.send('messengers');
 SELECT r.ref, r.order_id, r.event_id IS NOT NULL AS booked FROM biolink.order_ref AS r WHERE r.creator_id = 7801 ORDER BY r.ref COLLATE "C";
 SELECT * FROM pg_temp.books('');
 CALL biolink.run_job('attribute');
-SELECT m.order_id, m.converted_at, m.gross, m.refunds, m.net FROM biolink.conversion_money AS m WHERE m.creator_id = 7801;
+SELECT m.order_id, to_char(m.converted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') AS converted_at, m.gross, m.refunds, m.net FROM biolink.conversion_money AS m WHERE m.creator_id = 7801;
 
 -- two sales that turn out to be one: the younger is taken out, its refund belongs to the one that stays
 INSERT INTO sent VALUES
@@ -158,7 +157,7 @@ INSERT INTO sent VALUES
 SELECT * FROM pg_temp.send('revisions');
 SELECT * FROM pg_temp.books('^[ZU]');
 CALL biolink.run_job('attribute');
-SELECT m.order_id, m.converted_at, m.gross FROM biolink.conversion_money AS m WHERE m.creator_id = 7801 AND m.order_id ~ '^[ZU]' ORDER BY 1;
+SELECT m.order_id, to_char(m.converted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') AS converted_at, m.gross FROM biolink.conversion_money AS m WHERE m.creator_id = 7801 AND m.order_id ~ '^[ZU]' ORDER BY 1;
 SELECT rule, ok, detail FROM biolink.integrity_check(7801);
 
 -- every order of arrival, alone and in batches, ends in the same books ------------
@@ -207,7 +206,7 @@ END
 $$;
 RESET search_path;
 CALL biolink.run_job('attribute');
-SELECT count(DISTINCT e.creator_id) AS histories, count(DISTINCT m.conversion_id) AS conversions, m.gross, m.refunds, m.net, m.touches, m.reason, m.converted_at,
+SELECT count(DISTINCT e.creator_id) AS histories, count(DISTINCT m.conversion_id) AS conversions, m.gross, m.refunds, m.net, m.touches, m.reason, to_char(m.converted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') AS converted_at,
 		(SELECT count(*) FROM biolink.event_parked AS p WHERE p.creator_id > 780100) AS parked,
 		(SELECT count(*) FROM biolink.conversion AS c WHERE c.creator_id > 780100) AS of_all
 	FROM ends AS e LEFT JOIN biolink.conversion_money AS m USING (creator_id)

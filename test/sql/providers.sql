@@ -13,7 +13,7 @@ SELECT biolink.minor_units('12,50', 'EUR');
 SELECT biolink.minor_units('1', 'dollar');
 \echo :LAST_ERROR_SQLSTATE
 SELECT t, biolink.unix_milliseconds(t), biolink.utc_time(biolink.unix_milliseconds(t)) FROM unnest('{2008-01-10T11:00:00-05:00,2008-01-10T16:00:00Z,2008-01-10t16:00:00.1234z,1970-01-01T05:30:00+05:30,2024-02-29T23:59:60Z,9999-12-31T23:59:59Z,2023-02-29T00:00:00Z,2023-13-01T00:00:00Z,2023-01-01T24:00:00Z,2023-01-01T00:00:00,2023-01-01,0000-01-01T00:00:00Z,"",now}'::text[]) AS t;
-SELECT biolink.utc_time(ms) FROM unnest('{0,-1,1700000000000,253402300799999,253402300800000,NULL}'::int8[]) AS ms;
+SELECT biolink.utc_time(ms) FROM unnest(ARRAY[0, -1, 1700000000000, 253402300799999, 253402300800000, NULL]::int8[]) AS ms;
 SELECT biolink.text_list('b', NULL, '', 'a', 'b'), biolink.text_list(NULL, ''), biolink.identifier_list('email', 'x@y.example', 'email', 'x@y.example', 'phone', NULL, 'customer', 'c1'), biolink.identifier_list('email', NULL);
 
 -- evidence that a shop hands through; what has not the form of ours is left alone

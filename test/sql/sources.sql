@@ -19,7 +19,7 @@ SELECT biolink.set_source_secrets(7901, 'stripe', '{whsec_old,whsec_new}');
 SELECT biolink.set_source_secrets(7902, 'stripe', '{whsec_old}');
 SELECT biolink.set_source_secrets(7901, 'nobody', '{whsec_old}');
 SELECT biolink.set_source_secrets(7901, 'stripe', NULL);
-SELECT biolink.set_source_secrets(7901, 'stripe', '{a,NULL}');
+SELECT biolink.set_source_secrets(7901, 'stripe', ARRAY['a', NULL]);
 SELECT biolink.set_source_secrets(7901, 'stripe', '{""}');
 SELECT * FROM biolink.source_secret;
 SELECT biolink.open_sealed(7901, 'source_secret:stripe', '');
