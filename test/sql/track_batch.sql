@@ -111,6 +111,24 @@ ALTER TABLE biolink.ledger DROP CONSTRAINT regress_poison;
 SET ROLE regress_batch_app;
 SELECT status FROM biolink.replay_parked(7503, 'rejected') WHERE status <> 'rejected';
 
+\echo == rows are found by index, though the plans were made when the tables were all but empty
+RESET ROLE;
+BEGIN;
+TRUNCATE biolink.order_ref, biolink.ledger, biolink.event_key;
+SELECT status FROM biolink.track_batch(7503, '[{"kind": "order", "source": "s", "key": "few", "order_id": "few", "amount": 1, "currency": "EUR"}]');
+ANALYZE biolink.order_ref, biolink.ledger, biolink.event_key;
+CREATE FUNCTION pg_temp.scans() RETURNS int8 LANGUAGE sql AS $$
+	SELECT sum(s.seq_scan) FROM pg_stat_xact_user_tables AS s WHERE s.schemaname = 'biolink' AND s.relname IN ('order_ref', 'ledger', 'event_key') $$;
+CREATE TEMPORARY TABLE before AS SELECT pg_temp.scans() AS scans;
+SELECT status FROM biolink.track_batch(7503, '[
+	{"kind": "order", "source": "s", "key": "few", "order_id": "few", "amount": 1, "currency": "EUR"},
+	{"kind": "order", "source": "s", "key": "few", "order_id": "few", "amount": 2, "currency": "EUR", "revision": 1},
+	{"kind": "order", "source": "s", "key": "few2", "order_id": "few2", "order_refs": ["few"], "amount": 2, "currency": "EUR"}]');
+SELECT status FROM biolink.track(7503, '{"kind": "refund", "source": "s", "key": "few3", "order_id": "few2", "amount": 2, "currency": "EUR"}');
+SELECT pg_temp.scans() - scans AS scans FROM before;
+ROLLBACK;
+SET ROLE regress_batch_app;
+
 \echo == refused as a whole
 SELECT * FROM biolink.track_batch(7503, '{}');
 SELECT * FROM biolink.track_batch(7503, '7');
