@@ -186,10 +186,10 @@ CREATE FUNCTION biolink.sealed_text(creator_id pg_catalog.int8, label pg_catalog
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 50
 	AS 'MODULE_PATHNAME', 'sealed_text';
 COMMENT ON FUNCTION biolink.sealed_text(pg_catalog.int8, pg_catalog.text, pg_catalog.text) IS
-	'Seals a text (XChaCha20-Poly1305) under the creator''s subkey "seal". label says what it is: it opens as that only. Granted to nobody: functions of the owner use it. Errors: 55000 for key trouble.';
+	'Seals a text (XChaCha20-Poly1305) under the creator''s subkey "seal". label says what it is: it opens as that only. Granted to nobody: functions of the owner use it. Errors: 22023 for a creator_id out of range and a label that is too long; 55000 for key trouble.';
 
 CREATE FUNCTION biolink.open_sealed(creator_id pg_catalog.int8, label pg_catalog.text, sealed pg_catalog.bytea) RETURNS pg_catalog.text
 	LANGUAGE c STABLE STRICT PARALLEL UNSAFE COST 50
 	AS 'MODULE_PATHNAME', 'open_sealed';
 COMMENT ON FUNCTION biolink.open_sealed(pg_catalog.int8, pg_catalog.text, pg_catalog.bytea) IS
-	'Opens what biolink.sealed_text() sealed; NULL where its key is gone, or it was sealed for another creator or as something else. Granted to nobody. Errors: 55000 for key trouble.';
+	'Opens what biolink.sealed_text() sealed; NULL where its key is gone, or it was sealed for another creator or as something else. Granted to nobody. Errors: 22023 for a label that is too long; 55000 for key trouble.';

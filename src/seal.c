@@ -59,7 +59,9 @@ associated(int64 creator_id, const char *label, uint8 out[MAX_BESIDE])
 	for (int i = 0; i < 8; i++)
 		creator[i] = (uint8) ((uint64) creator_id >> (56 - 8 * i));
 	if (pae_length(pieces, 2) > MAX_BESIDE)
-		elog(ERROR, "label of a sealed text is too long");
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("label of a sealed text is too long")));
 	pae_write(pieces, 2, out);
 	return pae_length(pieces, 2);
 }
