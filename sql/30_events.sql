@@ -160,7 +160,7 @@ CREATE TABLE biolink.event_parked (
 ALTER TABLE biolink.event_parked OWNER TO biolink_owner;
 COMMENT ON TABLE biolink.event_parked IS 'What could not be taken as it came, with the reason: nothing is lost. The same content is parked once.';
 COMMENT ON COLUMN biolink.event_parked.reason IS 'key_reused, order_differs, test_differs, currency_mismatch, too_old (it happened before event_retention.dropped_until); rejected (track_batch() could not take it at all: detail says why); or what the caller of park_event() said.';
-COMMENT ON COLUMN biolink.event_parked.event IS 'The event as it came, to be read: identifiers, visitor and ip left out, texts that look like an email address or phone number masked. JSON null for what is no JSON that can be stored: it is only in sealed.';
+COMMENT ON COLUMN biolink.event_parked.event IS 'The event as it came, to be read: identifiers, visitor, ip and headers left out, however deep, texts that look like an email address or phone number masked. JSON null for what is no JSON that can be stored: it is only in sealed.';
 COMMENT ON COLUMN biolink.event_parked.sealed IS 'The event as it came, to be replayed: sealed under a key derived for this creator.';
 COMMENT ON COLUMN biolink.event_parked.replayed_at IS 'When replay_parked() had it taken; replayed_as: as which event.';
 

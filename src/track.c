@@ -664,6 +664,43 @@ queue(const TrackedEvent *event, const pg_uuid_t *conversion_id, const char *rea
 	queue_insert(event->row.creator_id, conversion_id, reason, event->sink);
 }
 
+/* tells_of_person tells whether a key's value may be a person's identifier that masking does not find. */
+static bool
+tells_of_person(const JsonbValue *key)
+{
+	static const char *const keys[] = {"identifiers", "visitor", "ip", "headers"};
+	Slice		name = {key->val.string.val, (size_t) key->val.string.len};
+
+	for (size_t i = 0; i < lengthof(keys); i++)
+	{
+		if (slice_is(name, keys[i]))
+			return true;
+	}
+	return false;
+}
+
+/* without_person gives a copy of JSON that lacks such keys, however deep: what cannot be taken may be events in a wrapping of any kind. */
+static Jsonb *
+without_person(Jsonb *jsonb)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&jsonb->root);
+	JsonbParseState *state = NULL;
+	JsonbValue	value;
+	JsonbValue *copy = NULL;
+	JsonbIteratorToken token;
+
+	while ((token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
+	{
+		bool		has_value = token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM;
+
+		if (token == WJB_KEY && tells_of_person(&value))
+			(void) JsonbIteratorNext(&iterator, &value, true);
+		else
+			copy = pushJsonbValue(&state, token, has_value ? &value : NULL);
+	}
+	return JsonbValueToJsonb(copy);
+}
+
 /*
  * track_park keeps something that cannot be taken: an event, JSON that is none,
  * or, where jsonb is NULL, a text that is no JSON that can be stored.  What may
@@ -685,10 +722,9 @@ track_park(int64 creator_id, Slice source, const char *stored_key, Slice kind,
 		shown = JsonbValueToJsonb(&value);
 	}
 	else if (JB_ROOT_IS_OBJECT(jsonb))
-	{
-		shown = without_key(without_key(without_key(without_key(jsonb, "identifiers"), "visitor"), "ip"), "headers");
 		content = content_of(jsonb);
-	}
+	if (jsonb != NULL && !JB_ROOT_IS_SCALAR(jsonb))
+		shown = without_person(jsonb);
 	if (text.len == 0)
 		text = SLICE_OF(JsonbToCString(NULL, &jsonb->root, (int) VARSIZE(jsonb)));
 	return event_park(creator_id, source, stored_key, kind, reason, detail, shown,

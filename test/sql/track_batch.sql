@@ -88,6 +88,12 @@ RESET ROLE;
 SELECT context = '{"a": "\ufffd", "b": "\ufffd\ud83d\ude00", "c": "\ufffd", "d": "\\u0000\u00e9"}' AS mended FROM biolink.event WHERE creator_id = 7503 AND order_id = 'cut';
 SELECT event, biolink.open_sealed(7503, 'event_parked', sealed) ~ '203.0.113.9' AS sealed FROM biolink.event_parked WHERE creator_id = 7503;
 
+\echo == nor do events in another array
+SET ROLE regress_batch_app;
+SELECT status FROM biolink.track_batch(7503, '[[{"kind": "lead", "ip": "203.0.113.9", "a": {"visitor": "cookie", "b": [1, {"headers": {"x": "y"}, "c": null}]}, "identifiers": [{"kind": "name", "value": "Ann"}]}, "ip", []]]');
+RESET ROLE;
+SELECT event FROM biolink.event_parked WHERE creator_id = 7503 AND event <> 'null';
+
 \echo == what cannot be taken holds up nothing that was parked later
 SET ROLE regress_batch_app;
 SELECT count(*) FROM generate_series(1, 1000) AS n CROSS JOIN LATERAL biolink.park_event(7503, 'log', 'beat ' || n, 'heartbeat', '{}');
