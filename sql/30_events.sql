@@ -160,7 +160,7 @@ CREATE TABLE biolink.event_parked (
 ALTER TABLE biolink.event_parked OWNER TO biolink_owner;
 COMMENT ON TABLE biolink.event_parked IS 'What could not be taken as it came, with the reason: nothing is lost. The same content is parked once.';
 COMMENT ON COLUMN biolink.event_parked.reason IS 'key_reused, order_differs, test_differs, currency_mismatch, too_old (it happened before event_retention.dropped_until); rejected (track_batch() could not take it at all: detail says why); or what the caller of park_event() said.';
-COMMENT ON COLUMN biolink.event_parked.event IS 'The event as it came, to be read: identifiers, visitor and ip left out, texts that look like an email address or phone number masked. What is no JSON is a JSON string.';
+COMMENT ON COLUMN biolink.event_parked.event IS 'The event as it came, to be read: identifiers, visitor, ip and headers left out, however deep, texts that look like an email address or phone number masked. JSON null for what is no JSON that can be stored: it is only in sealed.';
 COMMENT ON COLUMN biolink.event_parked.sealed IS 'The event as it came, to be replayed: sealed under a key derived for this creator.';
 COMMENT ON COLUMN biolink.event_parked.replayed_at IS 'When replay_parked() had it taken; replayed_as: as which event.';
 
@@ -312,7 +312,13 @@ COMMENT ON FUNCTION biolink.park_event(pg_catalog.int8, pg_catalog.text, pg_cata
 	'Keeps something that is no event, such as a heartbeat line of a click log, with the reason, so that nothing that came in is lost. status parked, or duplicate when the same content under the same key is parked already (then its parked_id). '
 	'Errors: 22023 for an empty source, key or reason; 55000 for key trouble.';
 
-CREATE FUNCTION biolink.replay_parked(creator_id pg_catalog.int8, reason pg_catalog.text DEFAULT NULL, parked_id pg_catalog.uuid DEFAULT NULL, max_events pg_catalog.int4 DEFAULT 1000)
+CREATE FUNCTION biolink.track_again(creator_id pg_catalog.int8, event pg_catalog.jsonb, arrived_at pg_catalog.timestamptz) RETURNS biolink.track_answer
+	LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
+	AS 'MODULE_PATHNAME', 'track_again';
+COMMENT ON FUNCTION biolink.track_again(pg_catalog.int8, pg_catalog.jsonb, pg_catalog.timestamptz) IS
+	'Part of replay_parked(): biolink.track() of an event that arrived before. When it happened, and what sent_at says of the sender''s clock, is judged as of then. Errors: as track().';
+
+CREATE FUNCTION biolink.replay_parked(creator_id pg_catalog.int8, reason pg_catalog.text DEFAULT NULL, parked_id pg_catalog.uuid DEFAULT NULL, max_events pg_catalog.int4 DEFAULT 1000, after_id pg_catalog.uuid DEFAULT NULL)
 	RETURNS TABLE (replayed_id pg_catalog.uuid, status pg_catalog.text, event_id pg_catalog.uuid, detail pg_catalog.text)
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER COST 100000 ROWS 100
 	SET search_path = pg_catalog, pg_temp
@@ -329,10 +335,12 @@ BEGIN
 		RAISE EXCEPTION 'argument "max_events" must not be negative' USING ERRCODE = 'invalid_parameter_value';
 	END IF;
 	FOR parked IN
-		SELECT p.parked_id, p.sealed FROM biolink.event_parked AS p
+		SELECT p.parked_id, p.sealed, p.received_at FROM biolink.event_parked AS p
 			WHERE p.creator_id = replay_parked.creator_id AND p.replayed_at IS NULL
 				AND (replay_parked.reason IS NULL OR p.reason = replay_parked.reason)
 				AND (replay_parked.parked_id IS NULL OR p.parked_id = replay_parked.parked_id)
+				AND (after_id IS NULL OR (p.received_at, p.parked_id) > (SELECT a.received_at, a.parked_id FROM biolink.event_parked AS a
+					WHERE a.creator_id = replay_parked.creator_id AND a.parked_id = after_id))
 			ORDER BY p.received_at, p.parked_id
 			LIMIT max_events
 			FOR UPDATE SKIP LOCKED
@@ -345,7 +353,7 @@ BEGIN
 			detail := 'the key it is sealed under is gone';
 		ELSE
 			BEGIN
-				SELECT t.status, t.event_id, t.detail INTO answer FROM biolink.track(replay_parked.creator_id, original::jsonb) AS t;
+				SELECT t.status, t.event_id, t.detail INTO answer FROM biolink.track_again(replay_parked.creator_id, original::jsonb, parked.received_at) AS t;
 				status := answer.status;
 				event_id := answer.event_id;
 				detail := answer.detail;
@@ -362,11 +370,11 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION biolink.replay_parked(pg_catalog.int8, pg_catalog.text, pg_catalog.uuid, pg_catalog.int4) IS
-	'Hands parked events to track() again, as they came, oldest first: all that were not replayed yet, or those parked for a reason, or one. One row each: the answer of track(), or rejected with the reason. What is taken is marked (replayed_at, replayed_as) and not replayed again; what conflicts or is rejected stays. '
+COMMENT ON FUNCTION biolink.replay_parked(pg_catalog.int8, pg_catalog.text, pg_catalog.uuid, pg_catalog.int4, pg_catalog.uuid) IS
+	'Hands parked events to track() again, as they came, oldest first: all that were not replayed yet, or those parked for a reason, or one; max_events at a time (NULL: all). What cannot be taken stays, so go on after the last replayed_id: after_id. All orders of a call wait for each other until its transaction ends. They happened when they would have happened had they been taken at once, whatever the time is by now. One row each: the answer of track(), or rejected with the reason. What is taken is marked (replayed_at, replayed_as) and not replayed again; what conflicts or is rejected stays. '
 	'Errors: 22023 for a creator that is NULL and a negative max_events; 55000 for key trouble.';
-ALTER FUNCTION biolink.replay_parked(pg_catalog.int8, pg_catalog.text, pg_catalog.uuid, pg_catalog.int4) OWNER TO biolink_owner;
-GRANT EXECUTE ON FUNCTION biolink.replay_parked(pg_catalog.int8, pg_catalog.text, pg_catalog.uuid, pg_catalog.int4) TO biolink_app, biolink_admin;
+ALTER FUNCTION biolink.replay_parked(pg_catalog.int8, pg_catalog.text, pg_catalog.uuid, pg_catalog.int4, pg_catalog.uuid) OWNER TO biolink_owner;
+GRANT EXECUTE ON FUNCTION biolink.replay_parked(pg_catalog.int8, pg_catalog.text, pg_catalog.uuid, pg_catalog.int4, pg_catalog.uuid) TO biolink_app, biolink_admin;
 
 CREATE FUNCTION biolink.mask_identifiers(value pg_catalog.jsonb) RETURNS pg_catalog.jsonb
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 50

@@ -407,7 +407,8 @@ BEGIN
 	IF id IS NULL THEN
 		RAISE EXCEPTION 'key "id" of the Stripe % is missing', name USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	seen := jsonb_strip_nulls(jsonb_build_object('source', 'stripe', 'sent_at', biolink.utc_time(at),
+	-- no sent_at: a message is sent again for days as it was made, and may be imported after years
+	seen := jsonb_strip_nulls(jsonb_build_object('source', 'stripe',
 		'test', CASE WHEN COALESCE(event -> 'livemode', object -> 'livemode') = 'false' THEN true END));
 
 	priced := jsonb_build_object('currency', object -> 'currency');

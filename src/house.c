@@ -11,6 +11,7 @@
  *	- Tables are reached through SPI only, as the owner role, with generic
  *	  plans; the caller's rights decide whether it may call the function, row
  *	  security whether it may read the tables itself.
+ *	- A plan looks rows up by index, however small a table was when it was made.
  *	- A plan lives as long as the objects it was prepared for: dropping and
  *	  re-creating the extension within one backend's life prepares anew.
  *	- A counter never goes back, and goes on when a (sub)transaction of this
@@ -26,11 +27,16 @@
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "jit/jit.h"
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "optimizer/cost.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/plancache.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -268,11 +274,52 @@ plan_ready(SavedPlan *plan)
 	return prepared;
 }
 
+/*
+ * plan_by_index plans a statement: by indexes, whatever is known of the tables.
+ * What is planned for a table of one page reads it from end to end, and would go
+ * on doing so while a transaction, or a minute before autovacuum comes, fills it
+ * with a hundred thousand rows.
+ */
+static pg_noinline void
+plan_by_index(SPIPlanPtr plan)
+{
+	bool		seqscan = enable_seqscan;
+	bool		jit = jit_enabled;
+
+	PG_TRY();
+	{
+		enable_seqscan = false;
+		/* the cost of reading what has no index would call for it */
+		jit_enabled = false;
+		ReleaseCachedPlan(SPI_plan_get_cached_plan(plan), CurrentResourceOwner);
+	}
+	PG_FINALLY();
+	{
+		enable_seqscan = seqscan;
+		jit_enabled = jit;
+	}
+	PG_END_TRY();
+}
+
+/* plan_made gives a statement that is prepared and planned. */
+static SPIPlanPtr
+plan_made(SavedPlan *plan)
+{
+	SPIPlanPtr	prepared = plan_ready(plan);
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(prepared));
+
+	/* what makes the plan invalid is to do so now, not while it is executed */
+	AcceptInvalidationMessages();
+	if (!source->is_valid || source->gplan == NULL || !source->gplan->is_valid)
+		plan_by_index(prepared);
+	return prepared;
+}
+
 /* plan_execute runs a statement that may write; returns the rows processed. */
 uint64
 plan_execute(SavedPlan *plan, Datum *values, const char *nulls)
 {
-	int			rc = SPI_execute_plan(plan_ready(plan), values, nulls, false, 0);
+	int			rc = SPI_execute_plan(plan_made(plan), values, nulls, false, 0);
 
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
@@ -287,7 +334,7 @@ plan_execute(SavedPlan *plan, Datum *values, const char *nulls)
 uint64
 plan_read_latest(SavedPlan *plan, Datum *values, const char *nulls)
 {
-	int			rc = SPI_execute_snapshot(plan_ready(plan), values, nulls,
+	int			rc = SPI_execute_snapshot(plan_made(plan), values, nulls,
 										  GetLatestSnapshot(), InvalidSnapshot,
 										  true, false, 0);
 

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * json_split_core.h
- *	  The elements of a JSON array, one at a time, without parsing them.
+ *	  The elements of a JSON array, one at a time, without parsing them, and
+ *	  escapes in JSON that stand for no character.
  *
  * Pure: no PostgreSQL.
  *
@@ -25,5 +26,6 @@ typedef struct JsonSplit
 
 extern bool json_split_open(JsonSplit *split, const char *text, size_t len);
 extern bool json_split_next(JsonSplit *split, const char **element, size_t *len);
+extern bool json_escapes_mend(const char *text, size_t len, const char digits[4], char *out);
 
 #endif							/* BIOLINK_JSON_SPLIT_CORE_H */

@@ -131,6 +131,20 @@ read_headers(const JsonObject *headers, Request *request, Slice *user_agent)
 	}
 }
 
+/* masked gives a text in which no address or number of a person is left. */
+static Slice
+masked(Slice text)
+{
+	size_t		len;
+	char	   *copy;
+
+	/* the shortest address; country codes are not worth a look */
+	if (text.len < 5)
+		return text;
+	copy = text_masked(text, &len);
+	return (Slice) {copy, len};
+}
+
 /*
  * request_read reads what a request has beside its token, visitor and URL,
  * which whoever tells it reads in a way of their own.
@@ -150,6 +164,11 @@ request_read(JsonObject *object, Request *request, EventRow *row)
 	json_text_cut(object, "city", MAX_NAME_BYTES, &row->city);
 	json_text_cut(object, "language", MAX_NAME_BYTES, &row->language);
 	json_text(object, "platform", MAX_NAME_BYTES, &request->stated_platform);
+	row->country = masked(row->country);
+	row->region = masked(row->region);
+	row->city = masked(row->city);
+	row->language = masked(row->language);
+	request->stated_platform = masked(request->stated_platform);
 	json_text(object, "post", MAX_NAME_BYTES, &request->post);
 	json_text_cut(object, "caption", MAX_REFERRER_BYTES, &request->caption);
 	json_text(object, "campaign", MAX_NAME_BYTES, &request->campaign);

@@ -47,6 +47,7 @@
 #define MAX_AMOUNT			((INT64CONST(1) << 53) - 1)
 
 PG_FUNCTION_INFO_V1(track);
+PG_FUNCTION_INFO_V1(track_again);
 PG_FUNCTION_INFO_V1(park_event);
 
 /* Keys of an event that have a meaning of their own; others go to context. */
@@ -367,7 +368,8 @@ track_read(Jsonb *jsonb, int64 creator_id, TrackedEvent *event)
 				 errdetail("It is \"%.*s\".", (int) row->kind.len, row->kind.data),
 				 errhint("A kind has at most 63 lower-case letters, digits and underscores and begins with a letter.")));
 	event->has_sent_at = json_time(object, "sent_at", &event->sent_at);
-	if (!json_time(object, "occurred_at", &row->occurred_at))
+	event->has_occurred_at = json_time(object, "occurred_at", &row->occurred_at);
+	if (!event->has_occurred_at)
 	{
 		row->occurred_at = GetCurrentTimestamp();
 		/* that is by our own clock */
@@ -662,11 +664,48 @@ queue(const TrackedEvent *event, const pg_uuid_t *conversion_id, const char *rea
 	queue_insert(event->row.creator_id, conversion_id, reason, event->sink);
 }
 
+/* tells_of_person tells whether a key's value may be a person's identifier that masking does not find. */
+static bool
+tells_of_person(const JsonbValue *key)
+{
+	static const char *const keys[] = {"identifiers", "visitor", "ip", "headers"};
+	Slice		name = {key->val.string.val, (size_t) key->val.string.len};
+
+	for (size_t i = 0; i < lengthof(keys); i++)
+	{
+		if (slice_is(name, keys[i]))
+			return true;
+	}
+	return false;
+}
+
+/* without_person gives a copy of JSON that lacks such keys, however deep: what cannot be taken may be events in a wrapping of any kind. */
+static Jsonb *
+without_person(Jsonb *jsonb)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&jsonb->root);
+	JsonbParseState *state = NULL;
+	JsonbValue	value;
+	JsonbValue *copy = NULL;
+	JsonbIteratorToken token;
+
+	while ((token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
+	{
+		bool		has_value = token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM;
+
+		if (token == WJB_KEY && tells_of_person(&value))
+			(void) JsonbIteratorNext(&iterator, &value, true);
+		else
+			copy = pushJsonbValue(&state, token, has_value ? &value : NULL);
+	}
+	return JsonbValueToJsonb(copy);
+}
+
 /*
  * track_park keeps something that cannot be taken: an event, JSON that is none,
  * or, where jsonb is NULL, a text that is no JSON that can be stored.  What may
- * hold a person's identifiers is only in the sealed text.  False when the same is
- * parked already.
+ * hold a person's identifiers is only in the sealed text, and a text that cannot
+ * be told apart is nowhere else.  False when the same is parked already.
  */
 bool
 track_park(int64 creator_id, Slice source, const char *stored_key, Slice kind,
@@ -678,17 +717,14 @@ track_park(int64 creator_id, Slice source, const char *stored_key, Slice kind,
 
 	if (jsonb == NULL)
 	{
-		JsonbValue	value = {.type = jbvString};
+		JsonbValue	value = {.type = jbvNull};
 
-		value.val.string.val = unconstify(char *, text.data);
-		value.val.string.len = (int) text.len;
 		shown = JsonbValueToJsonb(&value);
 	}
 	else if (JB_ROOT_IS_OBJECT(jsonb))
-	{
-		shown = without_key(without_key(without_key(without_key(jsonb, "identifiers"), "visitor"), "ip"), "headers");
 		content = content_of(jsonb);
-	}
+	if (jsonb != NULL && !JB_ROOT_IS_SCALAR(jsonb))
+		shown = without_person(jsonb);
 	if (text.len == 0)
 		text = SLICE_OF(JsonbToCString(NULL, &jsonb->root, (int) VARSIZE(jsonb)));
 	return event_park(creator_id, source, stored_key, kind, reason, detail, shown,
@@ -1176,14 +1212,33 @@ track_arrive(int64 clock_skew, TrackedEvent *event, TimestampTz received_at)
 	event_settle_time(&event->row, clock_skew, event->has_sent_at ? &event->sent_at : NULL);
 }
 
-/* take_event decides what an event does, between owner_enter() and owner_leave(). */
+/*
+ * arrive_again notes when an event arrived that had come before: its own time is
+ * what it was then.
+ */
 static void
-take_event(int64 clock_skew, TrackedEvent *event, TrackAnswer *answer)
+arrive_again(int64 clock_skew, TrackedEvent *event, TimestampTz first_arrived_at)
+{
+	if (!event->has_occurred_at)
+		event->row.occurred_at = first_arrived_at;
+	track_arrive(clock_skew, event, first_arrived_at);
+	event->row.received_at = arrival_time();
+}
+
+/*
+ * take_event decides what an event does, between owner_enter() and
+ * owner_leave(); first_arrived_at is NULL for one that comes for the first time.
+ */
+static void
+take_event(int64 clock_skew, TrackedEvent *event, const TimestampTz *first_arrived_at, TrackAnswer *answer)
 {
 	EventRow   *row = &event->row;
 	KnownKey	known;
 
-	track_arrive(clock_skew, event, arrival_time());
+	if (first_arrived_at != NULL)
+		arrive_again(clock_skew, event, *first_arrived_at);
+	else
+		track_arrive(clock_skew, event, arrival_time());
 	uuidv7_make(&row->event_id, row->occurred_at);
 	if (event->nrefs > 0)
 	{
@@ -1282,9 +1337,9 @@ track_creator(int64 creator_id)
 	return creator;
 }
 
-/* track takes one event. */
-Datum
-track(PG_FUNCTION_ARGS)
+/* track_one takes an event, which came first at a time before now or, where that is NULL, comes now. */
+static Datum
+track_one(FunctionCallInfo fcinfo, const TimestampTz *first_arrived_at)
 {
 	static ResultShape shape;
 	int64		clock_skew;
@@ -1303,7 +1358,7 @@ track(PG_FUNCTION_ARGS)
 
 	owner_enter(&scope);
 	track_digest(&event);
-	take_event(clock_skew, &event, &answer);
+	take_event(clock_skew, &event, first_arrived_at, &answer);
 	owner_leave(&scope);
 
 	values[0] = CStringGetTextDatum(answer.status);
@@ -1311,6 +1366,31 @@ track(PG_FUNCTION_ARGS)
 	nulls[2] = answer.detail == NULL;
 	values[2] = nulls[2] ? (Datum) 0 : CStringGetTextDatum(answer.detail);
 	return HeapTupleGetDatum(result_tuple(&shape, fcinfo, values, nulls));
+}
+
+/* track takes one event. */
+Datum
+track(PG_FUNCTION_ARGS)
+{
+	return track_one(fcinfo, NULL);
+}
+
+/* track_again takes an event that had arrived before and was parked. */
+Datum
+track_again(PG_FUNCTION_ARGS)
+{
+	TimestampTz first_arrived_at;
+
+	if (PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must not be null", "arrived_at")));
+	first_arrived_at = PG_GETARG_TIMESTAMPTZ(2);
+	if (TIMESTAMP_NOT_FINITE(first_arrived_at))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must be finite", "arrived_at")));
+	return track_one(fcinfo, &first_arrived_at);
 }
 
 /* required_argument reads a text argument that must be given and not be empty. */

@@ -31,6 +31,7 @@ typedef struct TrackedEvent
 	Slice		key;
 	char	   *stored_key;
 	int64		revision;
+	bool		has_occurred_at;
 	bool		has_sent_at;
 	TimestampTz sent_at;
 	Slice		token;

@@ -33,6 +33,7 @@
 
 #include "access/xact.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -447,6 +448,20 @@ park_all(Batch *batch)
 	pfree(list);
 }
 
+/* mended gives the text of an event; escapes that stand for no character, with which it could not be stored, are made a replacement character. */
+static const char *
+mended(const char *text, size_t len)
+{
+	const char *digits = GetDatabaseEncoding() == PG_UTF8 ? "fffd" : "003f";
+	char	   *copy;
+
+	if (!json_escapes_mend(text, len, digits, NULL))
+		return text;
+	copy = palloc_extended(len, MCXT_ALLOC_HUGE);
+	(void) json_escapes_mend(text, len, digits, copy);
+	return copy;
+}
+
 /* split_batch finds the events in the text. */
 static void
 split_batch(Batch *batch, text *events)
@@ -472,7 +487,7 @@ split_batch(Batch *batch, text *events)
 		}
 		event = &batch->events[batch->nevents++];
 		memset(event, 0, sizeof(*event));
-		event->text = element;
+		event->text = mended(element, len);
 		event->len = (int) len;
 	}
 	if (split.broken)

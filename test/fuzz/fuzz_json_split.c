@@ -4,7 +4,8 @@
  *	  Feeds arbitrary bytes to the splitter of JSON arrays.
  *
  * What it gives lies within the text, in order and without overlap; and the
- * pieces put together again as an array are split into the same pieces.
+ * pieces put together again as an array are split into the same pieces.  Once
+ * its escapes are mended, there are none to mend.
  *
  *-------------------------------------------------------------------------
  */
@@ -67,6 +68,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (second.broken || pieces != 0)
 			abort();
 	}
+
+	if (json_escapes_mend(copy, size, "fffd", again) != json_escapes_mend(copy, size, "fffd", NULL) ||
+		json_escapes_mend(again, size, "fffd", NULL))
+		abort();
 	free(copy);
 	free(again);
 	return 0;

@@ -38,6 +38,17 @@ SELECT status FROM biolink.track_batch(7602, json_build_array(
 	json_build_object('kind', 'lead', 'source', 's', 'key', '6 batch', 'occurred_at', to_char((now() - interval '26 hours') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'sent_at', to_char((now() - interval '1 day') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))));
 SELECT * FROM pg_temp.stored(7602) WHERE key >= '4';
 SELECT context - 'claimed_at' AS context FROM biolink.event WHERE creator_id = 7602 AND context ? 'a';
+\echo == replayed after two days: it happened when it would have, had it been taken at once
+INSERT INTO biolink.creator (creator_id) VALUES (7604);
+SELECT status FROM biolink.track_batch(7604, json_build_array(
+	json_build_object('kind', 'refund', 'source', 's', 'key', '1 no time', 'order_id', 'A', 'amount', 1),
+	json_build_object('kind', 'refund', 'source', 's', 'key', '2 right', 'order_id', 'A', 'amount', 1, 'occurred_at', now() - interval '49 hours', 'sent_at', now() - interval '48 hours'),
+	json_build_object('kind', 'refund', 'source', 's', 'key', '3 ahead by a day', 'order_id', 'A', 'amount', 1, 'occurred_at', now() - interval '25 hours', 'sent_at', now() - interval '24 hours')));
+UPDATE biolink.event_parked SET received_at = now() - interval '2 days' WHERE creator_id = 7604;
+SELECT status FROM biolink.track(7604, '{"kind": "order", "source": "s", "key": "4", "order_id": "A", "amount": 5, "currency": "EUR"}');
+SELECT status FROM biolink.replay_parked(7604);
+SELECT * FROM pg_temp.stored(7604) WHERE key <> '4';
+SELECT count(*) FROM biolink.event AS e WHERE e.creator_id = 7604 AND e.received_at < now() - interval '1 hour';
 \echo == no time at all
 SELECT biolink.track(7601, '{"kind": "lead", "source": "s", "key": "k", "occurred_at": "infinity"}');
 SELECT biolink.track(7601, '{"kind": "lead", "source": "s", "key": "k", "occurred_at": "-infinity"}');

@@ -213,6 +213,13 @@ SELECT count(DISTINCT e.creator_id) AS histories, count(DISTINCT m.conversion_id
 	GROUP BY m.gross, m.refunds, m.net, m.touches, m.reason, m.converted_at;
 SELECT DISTINCT array_agg(r.ref ORDER BY r.ref COLLATE "C") AS refs FROM biolink.order_ref AS r WHERE r.creator_id > 780100 GROUP BY r.creator_id, r.order_id;
 SELECT v.n, count(*) FROM (SELECT c.creator_id, (SELECT count(*) FROM biolink.conversion_evidence AS v WHERE v.creator_id = c.creator_id) AS n FROM ends AS c) AS v GROUP BY 1;
+-- more was won back than a number holds: the sale is told of all the same
+BEGIN;
+SELECT t.status FROM biolink.track(7801, '{"kind": "order", "source": "s", "key": "won", "order_id": "won", "amount": 5, "currency": "EUR"}') AS t;
+SELECT t.status, count(*) FROM generate_series(1, 1026) AS n CROSS JOIN LATERAL biolink.track(7801, jsonb_build_object(
+	'kind', 'dispute_won', 'source', 's', 'key', 'won ' || n, 'order_id', 'won', 'amount', 9007199254740991)) AS t GROUP BY 1;
+SELECT t.status FROM biolink.track(7801, '{"kind": "order", "source": "s", "key": "won again", "order_id": "won", "amount": 5, "currency": "EUR"}') AS t;
+ROLLBACK;
 RESET ROLE;
 SELECT rule, ok, detail FROM biolink.integrity_check();
 DROP OWNED BY regress_app;

@@ -236,6 +236,10 @@ WITH e AS (SELECT e.*, substr(k.key, 2)::int AS n FROM biolink.event AS e JOIN b
 SELECT count(*) AS clicks, count(c.visit_id) AS continue, count(*) FILTER (WHERE c.visit_id IS DISTINCT FROM v.event_id) AS wrong, count(DISTINCT c.post_id) AS posts
 	FROM e AS c LEFT JOIN LATERAL (SELECT v.event_id FROM e AS v WHERE v.kind = 'visit' AND v.visitor OPERATOR(biolink.=) c.visitor AND v.n < c.n AND v.occurred_at >= c.occurred_at - '30 minutes'::interval
 		ORDER BY v.n DESC LIMIT 1) AS v ON true WHERE c.kind = 'click';
+-- an address where a place should be
+SELECT t.status FROM biolink.track(7654, '{"kind": "click", "source": "s", "key": "places", "country": "ann@example.com", "region": "ann@example.com", "city": "Bonn, +49 151 12345678", "language": "ann@example.com", "platform": "ann@example.com"}') AS t;
+SELECT v.is_bot FROM biolink.open_page(7652, '{"key": "places", "country": "ann@example.com", "region": "Hesse", "city": "ann@example.com", "language": "de-DE", "platform": "ann@example.com"}') AS v;
+SELECT e.country, e.region, e.city, e.language, e.platform, e.channel FROM biolink.event AS e JOIN biolink.event_key AS k USING (creator_id, event_id) WHERE k.key = 'places' ORDER BY e.creator_id;
 RESET ROLE;
 SELECT rule, ok FROM biolink.integrity_check(7652) WHERE NOT ok;
 SELECT rule, ok FROM biolink.integrity_check(7654) WHERE NOT ok;
