@@ -139,7 +139,7 @@ INSERT INTO stripe
 	(280, 'nothing', NULL, '{"object": "v2.core.event", "id": "evt_1", "type": "v1.billing.meter.error_report_triggered"}'),
 	(281, 'nothing', NULL, '{"object": "list", "data": []}')) AS v (n, story, type, object);
 
-SELECT s.n, e AS event FROM stripe AS s CROSS JOIN LATERAL biolink.from_stripe(s.event) AS e WHERE s.n < 200 ORDER BY s.n, e ->> 'kind';
+SELECT s.n, e AS event FROM stripe AS s CROSS JOIN LATERAL biolink.from_stripe(s.event) AS e WHERE s.n < 200 ORDER BY s.n, e ->> 'kind', e ->> 'key';
 SELECT s.n, e AS event FROM stripe AS s CROSS JOIN LATERAL biolink.from_stripe(s.event) AS e WHERE s.n >= 200 ORDER BY s.n, e ->> 'key', e ->> 'kind';
 -- a list is each of its objects; when it was sent is told of none: a message comes again for days, as it was made
 SELECT count(*), count(*) FILTER (WHERE e ? 'sent_at') FROM biolink.from_stripe((SELECT jsonb_build_object('object', 'list', 'data', jsonb_agg(s.event ORDER BY s.n)) FROM stripe AS s WHERE s.n BETWEEN 101 AND 104)) AS e;

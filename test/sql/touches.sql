@@ -130,15 +130,15 @@ END
 $$;
 
 \echo == taken, told one by one, told many at once
-SELECT pg_temp.take(p), count(*) FROM (SELECT p FROM pair AS p WHERE round = 1 ORDER BY n) AS o GROUP BY 1;
-SELECT pg_temp.take(p), count(*) FROM (SELECT p FROM pair AS p WHERE round = 2 ORDER BY n) AS o GROUP BY 1;
-SELECT t.status, t.detail, count(*) FROM (SELECT p FROM pair AS p WHERE round = 1 ORDER BY n) AS o, LATERAL biolink.track(7652, pg_temp.event_of(7652, o.p)) AS t GROUP BY 1, 2;
-SELECT t.status, t.detail, count(*) FROM (SELECT p FROM pair AS p WHERE round = 2 ORDER BY n) AS o, LATERAL biolink.track(7652, pg_temp.event_of(7652, o.p)) AS t GROUP BY 1, 2;
-SELECT b.status, b.detail, count(*) FROM biolink.track_batch(7653, (SELECT json_agg(pg_temp.event_of(7653, p) ORDER BY p.n) FROM pair AS p WHERE round = 1)) AS b GROUP BY 1, 2;
-SELECT b.status, b.detail, count(*) FROM biolink.track_batch(7653, (SELECT json_agg(pg_temp.event_of(7653, p) ORDER BY p.n) FROM pair AS p WHERE round = 2)) AS b GROUP BY 1, 2;
+SELECT pg_temp.take(p), count(*) FROM (SELECT p FROM pair AS p WHERE round = 1 ORDER BY n) AS o GROUP BY 1 ORDER BY 1;
+SELECT pg_temp.take(p), count(*) FROM (SELECT p FROM pair AS p WHERE round = 2 ORDER BY n) AS o GROUP BY 1 ORDER BY 1;
+SELECT t.status, t.detail, count(*) FROM (SELECT p FROM pair AS p WHERE round = 1 ORDER BY n) AS o, LATERAL biolink.track(7652, pg_temp.event_of(7652, o.p)) AS t GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT t.status, t.detail, count(*) FROM (SELECT p FROM pair AS p WHERE round = 2 ORDER BY n) AS o, LATERAL biolink.track(7652, pg_temp.event_of(7652, o.p)) AS t GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT b.status, b.detail, count(*) FROM biolink.track_batch(7653, (SELECT json_agg(pg_temp.event_of(7653, p) ORDER BY p.n) FROM pair AS p WHERE round = 1)) AS b GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT b.status, b.detail, count(*) FROM biolink.track_batch(7653, (SELECT json_agg(pg_temp.event_of(7653, p) ORDER BY p.n) FROM pair AS p WHERE round = 2)) AS b GROUP BY 1, 2 ORDER BY 1, 2;
 -- once more
-SELECT t.status, t.detail, count(*) FROM pair AS p, LATERAL biolink.track(7652, pg_temp.event_of(7652, p)) AS t GROUP BY 1, 2;
-SELECT b.status, b.detail, count(*) FROM biolink.track_batch(7653, (SELECT json_agg(pg_temp.event_of(7653, p) ORDER BY p.n) FROM pair AS p)) AS b GROUP BY 1, 2;
+SELECT t.status, t.detail, count(*) FROM pair AS p, LATERAL biolink.track(7652, pg_temp.event_of(7652, p)) AS t GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT b.status, b.detail, count(*) FROM biolink.track_batch(7653, (SELECT json_agg(pg_temp.event_of(7653, p) ORDER BY p.n) FROM pair AS p)) AS b GROUP BY 1, 2 ORDER BY 1, 2;
 
 \echo == what became of them: every column of the event, ids by what they lead to
 CREATE TEMPORARY VIEW judged AS
