@@ -10,8 +10,8 @@
  *
  * Invariants:
  *	- A reference names one sale; references are joined and never parted.
- *	- Sales that turn out to be one were the same money: all but the oldest are
- *	  taken out of the books by a ledger row of kind "merged".
+ *	- Sales that turn out to be one were the same money: all but one are taken
+ *	  out of the books by a ledger row of kind "merged".
  *	- Whoever decides or writes anything of a sale holds the turns of the
  *	  references it was told and of the order_id by which the sale goes.
  *
@@ -368,8 +368,8 @@ complete(const EventRow *row, const Sales *sales, const Money *stated, EventSink
 }
 
 /*
- * sales_join has an event's references name one sale: the first booked one of
- * those that they name now, or, where is_sale says so, the event itself, or
+ * sales_join has an event's references name one sale: the first of those that
+ * they name now, or, where is_sale says so, the event itself, or
  * whatever else goes by one of them.  Other booked sales are taken out of the
  * books.  stated is what a merged order says of the parts of its amount.
  */

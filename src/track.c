@@ -796,22 +796,44 @@ difference(const EventRow *row, const Sale *sale)
 	return NULL;
 }
 
-/* disagreement tells why booked sales cannot be one; NULL when they can. */
-static const char *
-disagreement(const Sales *sales)
+/* is_later_of tells whether a sale costs what another one does, or did when it was told as that. */
+static bool
+is_later_of(int64 creator_id, const Sale *sale, const Sale *other)
 {
-	const Sale *first = sales->sales;
+	return sale->money.amount == other->money.amount || sale_had(creator_id, sale, other->money.amount);
+}
 
+/*
+ * disagreement tells why booked sales cannot be one; NULL when they can.  Then
+ * the one that is to stay is the first: of those that cost the same, the first
+ * that was booked, but one that was revised is not taken back by one that was
+ * not.
+ */
+static const char *
+disagreement(int64 creator_id, Sales *sales)
+{
 	for (int i = 1; i < sales->nbooked; i++)
 	{
-		const Sale *sale = &sales->sales[i];
-
-		if (sale->money.amount != first->money.amount || strcmp(sale->currency, first->currency) != 0)
+		if (strcmp(sales->sales[i].currency, sales->sales[0].currency) != 0)
 			return "order_differs";
-		if (sale->is_test != first->is_test)
+		if (sales->sales[i].is_test != sales->sales[0].is_test)
 			return "test_differs";
 	}
-	return NULL;
+	for (int i = 0; i < sales->nbooked; i++)
+	{
+		Sale		stays = sales->sales[i];
+		bool		is_latest = true;
+
+		for (int j = 0; j < sales->nbooked && is_latest; j++)
+			is_latest = is_later_of(creator_id, &stays, &sales->sales[j]);
+		if (is_latest)
+		{
+			memmove(&sales->sales[1], &sales->sales[0], i * sizeof(Sale));
+			sales->sales[0] = stays;
+			return NULL;
+		}
+	}
+	return sales->nbooked == 0 ? NULL : "order_differs";
 }
 
 /* has_evidence tells whether an event says anything of where its sale came from. */
@@ -835,6 +857,8 @@ take_sale(TrackedEvent *event, const KnownKey *known, TrackAnswer *answer)
 	named_sales(event, &sales);
 	for (int i = 0; i < sales.nbooked && conflict == NULL; i++)
 		conflict = difference(row, &sales.sales[i]);
+	if (conflict == NULL)
+		conflict = disagreement(row->creator_id, &sales);
 	if (conflict != NULL)
 	{
 		if (known != NULL)
@@ -880,7 +904,7 @@ take_unpaid(TrackedEvent *event, const char *status, const char *detail, TrackAn
 	Sales		sales;
 
 	named_sales(event, &sales);
-	if (disagreement(&sales) == NULL)
+	if (disagreement(event->row.creator_id, &sales) == NULL)
 		join(event, &sales, false, NULL);
 	else
 	{
@@ -920,7 +944,7 @@ take_adjustment(TrackedEvent *event, TrackAnswer *answer)
 	const char *detail = NULL;
 
 	named_sales(event, &sales);
-	conflict = disagreement(&sales);
+	conflict = disagreement(row->creator_id, &sales);
 	if (sales.nbooked > 0 && conflict == NULL)
 	{
 		const Sale *sale = &sales.sales[0];

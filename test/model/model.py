@@ -568,25 +568,31 @@ class Book:
         return sorted((c.sale for c in components if c.sale), key=lambda s: s.booked)
 
     @staticmethod
-    def _differ(sales):
+    def _latest(sales):
+        """Return the sale that stays where several turn out to be one: the first booked that costs, or did once, what each of them does."""
+        return next((s for s in sales if all(o.amount in s.amounts for o in sales)), None)
+
+    @classmethod
+    def _differ(cls, sales):
         """Return why sales cannot be one, as the reasons for parking what says so."""
         reasons = []
         if len({s.is_test for s in sales}) > 1:
             reasons.append("test_differs")
-        if len({(s.amount, s.currency) for s in sales}) > 1:
+        if len({s.currency for s in sales}) > 1 or sales and cls._latest(sales) is None:
             reasons.append("order_differs")
         return tuple(reasons)
 
     def _join(self, event, components, looked_at=False, own=None):
-        """Make one of components: of several sales the first booked, or the own, stays, the money of the others is taken out.
+        """Make one of components: of several sales the latest, or the own, stays, the money of the others is taken out.
 
         Sales that differ are not made one, unless somebody looked at them who knows better.
         """
         sales = self._sales(components)
-        sales.sort(key=lambda s: s is not own)
-        if self._differ(sales) and not looked_at:
+        if own is None and self._differ(sales) and not looked_at:
             event.flags.add("refs_differ")
             return
+        stays = own or self._latest(sales)
+        sales.sort(key=lambda s: s is not stays)
         whole = next((c for c in components if c.sale and c.sale is sales[0]), None) if sales else components[0]
         for other in components:
             if other is not whole:
@@ -621,6 +627,7 @@ class Book:
             reasons.append("test_differs")
         if any(s.currency != event.currency or event.amount not in s.amounts for s in sales):
             reasons.append("order_differs")
+        reasons += self._differ(sales)
         if reasons:
             return self._park(body, tuple(reasons))
         self._join(event, components, True)

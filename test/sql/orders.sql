@@ -67,6 +67,22 @@ SELECT * FROM pg_temp.send('after');
 CALL biolink.run_job('attribute');
 SELECT m.order_id, m.gross, m.refunds, m.net FROM biolink.conversion_money AS m WHERE m.creator_id = 7801 AND m.order_id ~ '^[AB]' ORDER BY m.order_id;
 
+-- a sale that was revised is not taken back by one that was not, and revisions that differ are no sale
+INSERT INTO sent VALUES
+	('late', 1, '{"kind": "order", "key": "la", "order_id": "LA", "amount": 100}'),
+	('late', 2, '{"kind": "order", "key": "lb", "order_id": "LB", "amount": 100, "source": "shop"}'),
+	('late', 3, '{"kind": "order", "key": "lb", "order_id": "LB", "amount": 90, "source": "shop", "revision": 1}'),
+	('late', 4, '{"kind": "refund", "key": "lc", "order_id": "LA", "order_refs": ["LB"], "amount": 10}'),
+	('late', 5, '{"kind": "order", "key": "md", "order_id": "MA", "amount": 100}'),
+	('late', 6, '{"kind": "order", "key": "md", "order_id": "MA", "amount": 80, "revision": 1}'),
+	('late', 7, '{"kind": "order", "key": "me", "order_id": "MB", "amount": 100, "source": "shop"}'),
+	('late', 8, '{"kind": "order", "key": "me", "order_id": "MB", "amount": 90, "source": "shop", "revision": 1}'),
+	('late', 9, '{"kind": "order", "key": "mf", "order_id": "MC", "order_refs": ["MA", "MB"], "amount": 100, "source": "psp"}');
+SELECT * FROM pg_temp.send('late');
+SELECT * FROM pg_temp.books('^[LM]');
+CALL biolink.run_job('attribute');
+SELECT m.order_id, m.gross, m.refunds, m.net FROM biolink.conversion_money AS m WHERE m.creator_id = 7801 AND m.order_id ~ '^[LM]' ORDER BY m.order_id;
+
 -- tax, shipping, fee and the creator's revenue ----------------------------------
 INSERT INTO sent VALUES
 	('parts', 1, '{"kind": "order", "key": "u", "order_id": "P1", "amount": 1190, "tax": 190, "fee": 40}'),
