@@ -441,10 +441,12 @@ CREATE VIEW biolink.conversion_money WITH (security_invoker = true) AS
 			SELECT pg_catalog.sum(l.amount) FILTER (WHERE l.kind OPERATOR(pg_catalog.<>) ALL ('{refund,dispute,dispute_won}'::pg_catalog.text[])) AS booked,
 				pg_catalog.sum(OPERATOR(pg_catalog.-) l.amount) FILTER (WHERE l.kind OPERATOR(pg_catalog.=) ANY ('{refund,dispute,dispute_won}'::pg_catalog.text[])) AS taken_back,
 				pg_catalog.sum(l.tax) AS tax, pg_catalog.sum(l.shipping) AS shipping, pg_catalog.sum(l.fee) AS fee
-			FROM biolink.order_ref AS r
-			JOIN biolink.ledger AS l ON l.creator_id OPERATOR(pg_catalog.=) r.creator_id AND l.order_id OPERATOR(pg_catalog.=) r.ref
-			WHERE r.creator_id OPERATOR(pg_catalog.=) c.creator_id AND r.order_id OPERATOR(pg_catalog.=) c.order_id
-				AND l.currency OPERATOR(pg_catalog.=) c.currency AND l.is_test OPERATOR(pg_catalog.=) c.is_test
+			-- by index for each conversion, whatever else is asked for
+			FROM (SELECT n.ref FROM biolink.order_ref AS n
+				WHERE n.creator_id OPERATOR(pg_catalog.=) c.creator_id AND n.order_id OPERATOR(pg_catalog.=) c.order_id OFFSET 0) AS r
+			CROSS JOIN LATERAL (SELECT b.kind, b.amount, b.tax, b.shipping, b.fee, b.currency, b.is_test FROM biolink.ledger AS b
+				WHERE b.creator_id OPERATOR(pg_catalog.=) c.creator_id AND b.order_id OPERATOR(pg_catalog.=) r.ref OFFSET 0) AS l
+			WHERE l.currency OPERATOR(pg_catalog.=) c.currency AND l.is_test OPERATOR(pg_catalog.=) c.is_test
 		) AS m ON true
 		UNION ALL
 		-- Money of the ledger that is of no conversion: of a sale that the job has not come to yet, a refund whose order has not come or is
