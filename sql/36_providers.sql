@@ -112,7 +112,7 @@ COMMENT ON FUNCTION biolink.unix_milliseconds(pg_catalog.text) IS
 
 -- ---- lists and evidence -----------------------------------------------------
 
-CREATE FUNCTION biolink.json_array(value pg_catalog.jsonb) RETURNS pg_catalog.jsonb
+CREATE FUNCTION biolink.json_elements(value pg_catalog.jsonb) RETURNS pg_catalog.jsonb
 	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 5
 	SET search_path = pg_catalog, pg_temp
 	AS $$
@@ -120,7 +120,7 @@ BEGIN
 	RETURN CASE jsonb_typeof(value) WHEN 'array' THEN value ELSE '[]' END;
 END
 $$;
-COMMENT ON FUNCTION biolink.json_array(pg_catalog.jsonb) IS 'The value where it is a JSON array, else an empty one: what a sender calls a list need not be there. Raises no error.';
+COMMENT ON FUNCTION biolink.json_elements(pg_catalog.jsonb) IS 'The value where it is a JSON array, else an empty one: what a sender calls a list need not be there. Raises no error.';
 
 CREATE FUNCTION biolink.text_list(VARIADIC items pg_catalog.text[]) RETURNS pg_catalog.jsonb
 	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 20
@@ -285,7 +285,7 @@ DECLARE
 	discount jsonb;
 	codes text[];
 BEGIN
-	FOR discount IN SELECT d.discount FROM jsonb_array_elements(biolink.json_array(object -> 'discounts') || jsonb_build_array(object -> 'discount')) AS d (discount) LOOP
+	FOR discount IN SELECT d.discount FROM jsonb_array_elements(biolink.json_elements(object -> 'discounts') || jsonb_build_array(object -> 'discount')) AS d (discount) LOOP
 		codes := codes || COALESCE(discount #>> '{promotion_code,code}', biolink.stripe_id(discount -> 'promotion_code'),
 			biolink.stripe_id(discount -> 'coupon'), biolink.stripe_id(discount #> '{source,coupon}'));
 	END LOOP;
@@ -438,7 +438,7 @@ BEGIN
 			ELSIF status = 'lost' THEN
 				-- what of it had been refunded before comes back even so
 				SELECT sum(biolink.stripe_amount(b.entry, 'amount')) INTO money
-					FROM jsonb_array_elements(biolink.json_array(object -> 'balance_transactions')) AS b (entry)
+					FROM jsonb_array_elements(biolink.json_elements(object -> 'balance_transactions')) AS b (entry)
 					WHERE b.entry ->> 'currency' = object ->> 'currency' AND biolink.stripe_amount(b.entry, 'amount') > 0;
 				IF money > 0 THEN
 					RETURN NEXT told || jsonb_build_object('kind', 'dispute_won', 'key', id || ':reinstated', 'amount', money);
@@ -474,7 +474,7 @@ BEGIN
 				'identifiers', biolink.identifier_list('email', object #>> '{billing_details,email}', 'email', object ->> 'receipt_email',
 					'phone', object #>> '{billing_details,phone}', 'stripe_customer', biolink.stripe_id(object -> 'customer'))));
 		END IF;
-		IF jsonb_array_length(biolink.json_array(object #> '{refunds,data}')) > 0 THEN
+		IF jsonb_array_length(biolink.json_elements(object #> '{refunds,data}')) > 0 THEN
 			RETURN QUERY SELECT r.* FROM jsonb_array_elements(object #> '{refunds,data}') AS l (element)
 				CROSS JOIN LATERAL biolink.stripe_refund(l.element, seen || jsonb_build_object('at', at), object) AS r;
 		ELSIF status = 'succeeded' AND (type IS NULL OR type = 'charge.refunded') THEN
@@ -544,7 +544,7 @@ BEGIN
 				'shipping', biolink.stripe_amount(priced || (object -> 'total_details'), 'amount_shipping'),
 				'items', (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('sku', COALESCE(biolink.stripe_id(l.line -> 'price'), l.line ->> 'id'),
 						'quantity', l.line -> 'quantity', 'amount', biolink.stripe_amount(priced || l.line, 'amount_total'))) ORDER BY l.place)
-					FROM jsonb_array_elements(biolink.json_array(object #> '{line_items,data}')) WITH ORDINALITY AS l (line, place)
+					FROM jsonb_array_elements(biolink.json_elements(object #> '{line_items,data}')) WITH ORDINALITY AS l (line, place)
 					WHERE l.line ? 'id'),
 				'codes', biolink.stripe_codes(object),
 				'identifiers', biolink.identifier_list('email', object #>> '{customer_details,email}', 'email', object ->> 'customer_email',
@@ -579,12 +579,12 @@ BEGIN
 			'payment', status, 'currency', upper(object ->> 'currency'),
 			'tax', COALESCE(biolink.stripe_amount(object, 'tax'),
 				(SELECT sum(biolink.stripe_amount(priced || t.tax, 'amount'))
-					FROM jsonb_array_elements(biolink.json_array(object -> 'total_taxes')) AS t (tax))),
+					FROM jsonb_array_elements(biolink.json_elements(object -> 'total_taxes')) AS t (tax))),
 			'shipping', biolink.stripe_amount(priced || (object -> 'shipping_cost'), 'amount_total'),
 			'items', (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
 					'sku', COALESCE(biolink.stripe_id(l.line #> '{pricing,price_details,price}'), biolink.stripe_id(l.line -> 'price'), biolink.stripe_id(l.line -> 'plan'), l.line ->> 'id'),
 					'quantity', l.line -> 'quantity', 'amount', biolink.stripe_amount(priced || l.line, 'amount'))) ORDER BY l.place)
-				FROM jsonb_array_elements(biolink.json_array(object #> '{lines,data}')) WITH ORDINALITY AS l (line, place)
+				FROM jsonb_array_elements(biolink.json_elements(object #> '{lines,data}')) WITH ORDINALITY AS l (line, place)
 				WHERE l.line ? 'id'),
 			'codes', biolink.stripe_codes(object),
 			'identifiers', biolink.identifier_list('email', object ->> 'customer_email', 'phone', object ->> 'customer_phone',
@@ -608,7 +608,7 @@ BEGIN
 		ELSE
 			-- Since 2025-03-31 an invoice names its payments only where they are expanded.  Where they are not, they carry the money.
 			part := (SELECT jsonb_agg(p.payment ORDER BY p.place)
-				FROM jsonb_array_elements(biolink.json_array(object #> '{payments,data}')) WITH ORDINALITY AS p (payment, place)
+				FROM jsonb_array_elements(biolink.json_elements(object #> '{payments,data}')) WITH ORDINALITY AS p (payment, place)
 				WHERE COALESCE(p.payment ->> 'status', 'paid') = 'paid');
 			FOR object IN SELECT priced || p.payment FROM jsonb_array_elements(part) AS p (payment) LOOP
 				root := COALESCE(biolink.stripe_id(object #> '{payment,payment_intent}'), biolink.stripe_id(object #> '{payment,charge}'), biolink.stripe_id(object #> '{payment,payment_record}'));
@@ -790,7 +790,7 @@ BEGIN
 
 	ELSIF what = 'refund' THEN
 		-- The transactions are the money.  Lines, shipping and adjustments say what for; without a transaction goods are restocked and no more.
-		RETURN QUERY SELECT t.* FROM jsonb_array_elements(biolink.json_array(object -> 'transactions')) AS l (element)
+		RETURN QUERY SELECT t.* FROM jsonb_array_elements(biolink.json_elements(object -> 'transactions')) AS l (element)
 			CROSS JOIN LATERAL biolink.shopify_transaction(l.element, object ->> 'order_id') AS t WHERE l.element ->> 'kind' = 'refund';
 
 	ELSIF what = 'dispute' THEN
@@ -854,20 +854,20 @@ BEGIN
 			'tax', biolink.shopify_amount(object, 'total_tax', currency, shop_currency),
 			'shipping', COALESCE(biolink.shopify_amount(object, 'total_shipping_price', currency, shop_currency),
 				(SELECT sum(biolink.shopify_amount(l.line, 'price', currency, shop_currency))
-					FROM jsonb_array_elements(biolink.json_array(object -> 'shipping_lines')) AS l (line))),
+					FROM jsonb_array_elements(biolink.json_elements(object -> 'shipping_lines')) AS l (line))),
 			'items', (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
-					'offer_id', (SELECT (a.property ->> 'value')::int8 FROM jsonb_array_elements(biolink.json_array(l.line -> 'properties')) AS a (property)
+					'offer_id', (SELECT (a.property ->> 'value')::int8 FROM jsonb_array_elements(biolink.json_elements(l.line -> 'properties')) AS a (property)
 						WHERE a.property ->> 'name' IN ('bl_offer_id', '_bl_offer_id') AND a.property ->> 'value' ~ '^[1-9][0-9]{0,14}$' LIMIT 1),
 					'sku', COALESCE(NULLIF(l.line ->> 'sku', ''), l.line ->> 'variant_id', l.line ->> 'id'),
 					'quantity', CASE jsonb_typeof(l.line -> 'quantity') WHEN 'number' THEN l.line -> 'quantity' END,
 					'amount', biolink.shopify_amount(l.line, 'price', currency, shop_currency) * CASE jsonb_typeof(l.line -> 'quantity') WHEN 'number' THEN (l.line -> 'quantity')::numeric END
 						- COALESCE((SELECT sum(biolink.shopify_amount(a.allocation, 'amount', currency, shop_currency))
-								FROM jsonb_array_elements(biolink.json_array(l.line -> 'discount_allocations')) AS a (allocation)),
+								FROM jsonb_array_elements(biolink.json_elements(l.line -> 'discount_allocations')) AS a (allocation)),
 							biolink.shopify_amount(l.line, 'total_discount', currency, shop_currency), 0))) ORDER BY l.place)
-				FROM jsonb_array_elements(biolink.json_array(object -> 'line_items')) WITH ORDINALITY AS l (line, place)
+				FROM jsonb_array_elements(biolink.json_elements(object -> 'line_items')) WITH ORDINALITY AS l (line, place)
 				WHERE COALESCE(NULLIF(l.line ->> 'sku', ''), l.line ->> 'variant_id', l.line ->> 'id') IS NOT NULL),
 			'codes', (SELECT biolink.text_list(VARIADIC array_agg(c.code ->> 'code' ORDER BY c.place))
-				FROM jsonb_array_elements(biolink.json_array(object -> 'discount_codes')) WITH ORDINALITY AS c (code, place)),
+				FROM jsonb_array_elements(biolink.json_elements(object -> 'discount_codes')) WITH ORDINALITY AS c (code, place)),
 			'url', NULLIF(object ->> 'landing_site', ''),
 			'identifiers', biolink.identifier_list('email', object ->> 'email', 'email', object ->> 'contact_email', 'email', object #>> '{customer,email}',
 				'phone', object ->> 'phone', 'phone', object #>> '{customer,phone}', 'shopify_customer', object #>> '{customer,id}'),
@@ -876,8 +876,8 @@ BEGIN
 				'cancelled_at', object -> 'cancelled_at', 'cancel_reason', object -> 'cancel_reason',
 				'shop_amount', CASE WHEN shop_currency <> currency THEN biolink.shopify_amount(object, 'total_price', shop_currency, shop_currency) END,
 				'shop_currency', CASE WHEN shop_currency <> currency THEN shop_currency END)), '{}')));
-		RETURN QUERY SELECT t.* FROM jsonb_array_elements(biolink.json_array(object -> 'refunds')) AS r (refund)
-			CROSS JOIN LATERAL jsonb_array_elements(biolink.json_array(r.refund -> 'transactions')) AS l (element)
+		RETURN QUERY SELECT t.* FROM jsonb_array_elements(biolink.json_elements(object -> 'refunds')) AS r (refund)
+			CROSS JOIN LATERAL jsonb_array_elements(biolink.json_elements(r.refund -> 'transactions')) AS l (element)
 			CROSS JOIN LATERAL biolink.shopify_transaction(l.element, id) AS t WHERE l.element ->> 'kind' = 'refund';
 	END IF;
 END
@@ -896,7 +896,7 @@ GRANT EXECUTE ON FUNCTION
 	biolink.minor_units(pg_catalog.text, pg_catalog.text),
 	biolink.utc_time(pg_catalog.int8),
 	biolink.unix_milliseconds(pg_catalog.text),
-	biolink.json_array(pg_catalog.jsonb),
+	biolink.json_elements(pg_catalog.jsonb),
 	biolink.text_list(pg_catalog.text[]),
 	biolink.identifier_list(pg_catalog.text[]),
 	biolink.provider_hints(pg_catalog.jsonb, pg_catalog.text),
