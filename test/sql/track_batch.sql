@@ -80,12 +80,12 @@ SELECT biolink.open_sealed(7501, 'event_parked', substr(sealed, 1, n)) IS NULL A
 
 \echo == escapes that stand for no character cost nothing; what is no JSON that can be stored shows nothing
 SET ROLE regress_batch_app;
-SELECT ordinal, status, detail FROM biolink.track_batch(7503, '[
+SELECT ordinal, status, detail FROM biolink.track_batch(7503, $json$[
 	{"kind": "order", "source": "s", "key": "cut", "order_id": "cut", "amount": 1, "currency": "EUR", "context": {"a": "\ud83d", "b": "\ude00\ud83d\ude00", "c": "\u0000", "d": "\\u0000\u00e9"}},
 	{"kind": "order", "source": "s", "key": "cut", "order_id": "cut", "amount": 1, "currency": "EUR", "context": {"a": "\ud83d", "b": "\ude00\ud83d\ude00", "c": "\u0000", "d": "\\u0000\u00e9"}},
-	{"kind": "order", "source": "s", "key": "end", "order_id": "end", "amount": 1e400000, "currency": "EUR", "ip": "203.0.113.9", "visitor": "cookie", "mail": "ann\u0040example.com"}]');
+	{"kind": "order", "source": "s", "key": "end", "order_id": "end", "amount": 1e400000, "currency": "EUR", "ip": "203.0.113.9", "visitor": "cookie", "mail": "ann\u0040example.com"}]$json$);
 RESET ROLE;
-SELECT context = '{"a": "\ufffd", "b": "\ufffd\ud83d\ude00", "c": "\ufffd", "d": "\\u0000\u00e9"}' AS mended FROM biolink.event WHERE creator_id = 7503 AND order_id = 'cut';
+SELECT context = $json${"a": "\ufffd", "b": "\ufffd\ud83d\ude00", "c": "\ufffd", "d": "\\u0000\u00e9"}$json$ AS mended FROM biolink.event WHERE creator_id = 7503 AND order_id = 'cut';
 SELECT event, biolink.open_sealed(7503, 'event_parked', sealed) ~ '203.0.113.9' AS sealed FROM biolink.event_parked WHERE creator_id = 7503;
 
 \echo == nor do events in another array
@@ -147,7 +147,8 @@ BEGIN;
 TRUNCATE biolink.order_ref, biolink.ledger, biolink.event_key;
 SELECT status FROM biolink.track_batch(7503, '[{"kind": "order", "source": "s", "key": "few", "order_id": "few", "amount": 1, "currency": "EUR"}]');
 ANALYZE biolink.order_ref, biolink.ledger, biolink.event_key;
-CREATE FUNCTION pg_temp.scans() RETURNS int8 LANGUAGE sql AS $$
+SET LOCAL plan_cache_mode = auto;
+CREATE FUNCTION pg_temp.scans() RETURNS int8 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 	SELECT sum(s.seq_scan) FROM pg_stat_xact_user_tables AS s WHERE s.schemaname = 'biolink' AND s.relname IN ('order_ref', 'ledger', 'event_key') $$;
 CREATE TEMPORARY TABLE before AS SELECT pg_temp.scans() AS scans;
 SELECT status FROM biolink.track_batch(7503, '[
