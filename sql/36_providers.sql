@@ -6,6 +6,7 @@
 --   One payment has one order_id, which every message that carries its money knows: a message that does not know it carries no money.
 --   Money that was taken and came back (a refund that failed, a dispute won) is told by two events, so that the order of arrival is of no
 --   account.
+--   Letters are those of ASCII, whatever the database's locale makes of them: upper() and lower() go by "C".
 --   No backslash stands in a body: what it means in a string depends on the caller's standard_conforming_strings.
 
 -- ---- money and time ---------------------------------------------------------
@@ -15,7 +16,7 @@ CREATE FUNCTION biolink.currency_digits(currency pg_catalog.text) RETURNS pg_cat
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 DECLARE
-	code CONSTANT text := upper(currency);
+	code CONSTANT text := upper(currency COLLATE "C");
 BEGIN
 	RETURN CASE
 		WHEN code IN ('BIF', 'CLP', 'DJF', 'GNF', 'ISK', 'JPY', 'KMF', 'KRW', 'PYG', 'RWF', 'UGX', 'UYI', 'VND', 'VUV', 'XAF', 'XOF', 'XPF') THEN 0
@@ -239,7 +240,7 @@ CREATE FUNCTION biolink.stripe_amount(object pg_catalog.jsonb, key pg_catalog.te
 	AS $$
 DECLARE
 	value CONSTANT jsonb := object -> key;
-	currency CONSTANT text := upper(object ->> 'currency');
+	currency CONSTANT text := upper((object ->> 'currency') COLLATE "C");
 	amount numeric;
 	wrong text;
 BEGIN
@@ -315,7 +316,7 @@ BEGIN
 	told := (seen - '{at,live}'::text[]) || jsonb_strip_nulls(jsonb_build_object(
 		'kind', 'refund', 'key', id, 'order_id', order_id, 'order_refs', biolink.text_list(NULLIF(charge_id, order_id)),
 		'occurred_at', biolink.utc_time(COALESCE(biolink.stripe_milliseconds(refund -> 'created'), (seen ->> 'at')::int8)),
-		'amount', money, 'currency', upper(refund ->> 'currency')));
+		'amount', money, 'currency', upper((refund ->> 'currency') COLLATE "C")));
 
 	-- What is left of an authorization when it lapses, is cancelled or is captured in part comes as a refund too.  It never was revenue.
 	-- A charge tells; without it, that the balance did not move does.  Hand-made samples leave that null, so it counts in live mode only.
@@ -424,7 +425,7 @@ BEGIN
 		told := seen || jsonb_strip_nulls(jsonb_build_object('kind', 'dispute', 'key', id, 'order_id', root,
 			'order_refs', biolink.text_list(NULLIF(biolink.stripe_id(object -> 'charge'), root)),
 			'occurred_at', biolink.utc_time(COALESCE(biolink.stripe_milliseconds(object -> 'created'), at)),
-			'amount', money, 'currency', upper(object ->> 'currency'),
+			'amount', money, 'currency', upper((object ->> 'currency') COLLATE "C"),
 			'context', NULLIF(jsonb_strip_nulls(jsonb_build_object('reason', object -> 'reason')), '{}')));
 		IF root IS NULL THEN
 			RETURN NEXT told || '{"kind": "unmatched_dispute"}';
@@ -470,7 +471,7 @@ BEGIN
 				'order_refs', biolink.text_list(NULLIF(id, root), biolink.stripe_id(object -> 'invoice'), object #>> '{metadata,bl_order_id}'),
 				'payment', CASE status WHEN 'succeeded' THEN 'paid' WHEN 'failed' THEN 'failed' WHEN 'expired' THEN 'failed' ELSE 'pending' END,
 				'occurred_at', biolink.utc_time(COALESCE(biolink.stripe_milliseconds(object -> 'created'), at)),
-				'amount', money, 'currency', upper(object ->> 'currency'),
+				'amount', money, 'currency', upper((object ->> 'currency') COLLATE "C"),
 				'identifiers', biolink.identifier_list('email', object #>> '{billing_details,email}', 'email', object ->> 'receipt_email',
 					'phone', object #>> '{billing_details,phone}', 'stripe_customer', biolink.stripe_id(object -> 'customer'))));
 		END IF;
@@ -484,7 +485,7 @@ BEGIN
 				RETURN NEXT seen || jsonb_strip_nulls(jsonb_build_object('kind', 'refund_total', 'key', id || ':refunded:' || money, 'order_id', root,
 					'order_refs', biolink.text_list(NULLIF(id, root)),
 					'occurred_at', biolink.utc_time(COALESCE(at, biolink.stripe_milliseconds(object -> 'created'))),
-					'amount', money, 'currency', upper(object ->> 'currency')));
+					'amount', money, 'currency', upper((object ->> 'currency') COLLATE "C")));
 			END IF;
 		END IF;
 
@@ -509,7 +510,7 @@ BEGIN
 			'payment', CASE status WHEN 'succeeded' THEN 'paid' WHEN 'failed' THEN 'failed' WHEN 'canceled' THEN 'failed' ELSE 'pending' END,
 			'occurred_at', biolink.utc_time(COALESCE(biolink.stripe_milliseconds(part -> 'created'),
 				CASE WHEN type = 'payment_intent.succeeded' THEN at END, biolink.stripe_milliseconds(object -> 'created'), at)),
-			'amount', money, 'currency', upper(object ->> 'currency'),
+			'amount', money, 'currency', upper((object ->> 'currency') COLLATE "C"),
 			'identifiers', biolink.identifier_list('email', object ->> 'receipt_email', 'stripe_customer', biolink.stripe_id(object -> 'customer'))));
 
 	ELSIF name = 'checkout.session' THEN
@@ -539,7 +540,7 @@ BEGIN
 				'subscription_id', biolink.stripe_id(object -> 'subscription'),
 				'payment', status,
 				'occurred_at', biolink.utc_time(COALESCE(CASE WHEN type = 'checkout.session.completed' THEN at END, biolink.stripe_milliseconds(object -> 'created'), at)),
-				'amount', money, 'currency', upper(object ->> 'currency'),
+				'amount', money, 'currency', upper((object ->> 'currency') COLLATE "C"),
 				'tax', biolink.stripe_amount(priced || (object -> 'total_details'), 'amount_tax'),
 				'shipping', biolink.stripe_amount(priced || (object -> 'total_details'), 'amount_shipping'),
 				'items', (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('sku', COALESCE(biolink.stripe_id(l.line -> 'price'), l.line ->> 'id'),
@@ -559,7 +560,7 @@ BEGIN
 			-- an invoice may be paid in parts; then its id names the payment it asked for itself
 			'order_refs', CASE WHEN object -> 'is_default' IS DISTINCT FROM 'false' THEN biolink.text_list(biolink.stripe_id(object -> 'invoice')) END, 'payment', 'paid',
 			'occurred_at', biolink.utc_time(COALESCE(biolink.stripe_milliseconds(object #> '{status_transitions,paid_at}'), at, biolink.stripe_milliseconds(object -> 'created'))),
-			'amount', biolink.stripe_amount(object, 'amount_paid', true), 'currency', upper(object ->> 'currency')));
+			'amount', biolink.stripe_amount(object, 'amount_paid', true), 'currency', upper((object ->> 'currency') COLLATE "C")));
 
 	ELSIF name = 'invoice' THEN
 		status := CASE
@@ -576,7 +577,7 @@ BEGIN
 				WHEN object ->> 'billing_reason' IN ('subscription_cycle', 'subscription_update', 'subscription_threshold') THEN 'renewal' END,
 			'subscription_id', COALESCE(biolink.stripe_id(object -> 'subscription'), biolink.stripe_id(object #> '{parent,subscription_details,subscription}')),
 			'occurred_at', biolink.utc_time(COALESCE(biolink.stripe_milliseconds(object #> '{status_transitions,paid_at}'), at, biolink.stripe_milliseconds(object -> 'created'))),
-			'payment', status, 'currency', upper(object ->> 'currency'),
+			'payment', status, 'currency', upper((object ->> 'currency') COLLATE "C"),
 			'tax', COALESCE(biolink.stripe_amount(object, 'tax'),
 				(SELECT sum(biolink.stripe_amount(priced || t.tax, 'amount'))
 					FROM jsonb_array_elements(biolink.json_elements(object -> 'total_taxes')) AS t (tax))),
@@ -629,7 +630,7 @@ BEGIN
 		money := biolink.stripe_amount(object, 'amount', true);
 		RETURN NEXT seen || jsonb_strip_nulls(jsonb_build_object('kind', 'payout', 'key', concat_ws(':', id, object ->> 'status'),
 			'occurred_at', biolink.utc_time(COALESCE(biolink.stripe_milliseconds(object -> 'created'), at)),
-			'amount', abs(money), 'currency', upper(object ->> 'currency'),
+			'amount', abs(money), 'currency', upper((object ->> 'currency') COLLATE "C"),
 			'context', jsonb_build_object('type', 'payout', 'net', -money, 'status', object -> 'status',
 				'arrives_at', biolink.utc_time(biolink.stripe_milliseconds(object -> 'arrival_date')))));
 
@@ -639,7 +640,7 @@ BEGIN
 			'order_refs', biolink.text_list(biolink.stripe_id(object #> '{source,payment_intent}'),
 				substring(biolink.stripe_id(object -> 'source') FROM '^(?:ch|py)_.+'), biolink.stripe_id(object #> '{source,charge}')),
 			'occurred_at', biolink.utc_time(COALESCE(biolink.stripe_milliseconds(object -> 'created'), at)),
-			'amount', abs(money), 'currency', upper(object ->> 'currency'),
+			'amount', abs(money), 'currency', upper((object ->> 'currency') COLLATE "C"),
 			'fee', CASE WHEN object -> 'fee' >= '0' THEN biolink.stripe_amount(object, 'fee') END,
 			'context', jsonb_build_object('type', COALESCE(object -> 'reporting_category', object -> 'type'), 'net', biolink.stripe_amount(object, 'net'),
 				'source', biolink.stripe_id(object -> 'source'))));
@@ -712,7 +713,7 @@ CREATE FUNCTION biolink.shopify_transaction(transaction pg_catalog.jsonb, order_
 DECLARE
 	id CONSTANT text := NULLIF(transaction ->> 'id', '');
 	named_order CONSTANT text := COALESCE(NULLIF(transaction ->> 'order_id', ''), order_id);
-	currency CONSTANT text := upper(transaction ->> 'currency');
+	currency CONSTANT text := upper((transaction ->> 'currency') COLLATE "C");
 	status CONSTANT text := COALESCE(transaction ->> 'status', 'success');
 	money CONSTANT int8 := biolink.shopify_amount(transaction, 'amount', currency, currency, 'transaction');
 	told jsonb;
@@ -749,11 +750,11 @@ CREATE FUNCTION biolink.from_shopify(topic pg_catalog.text, body pg_catalog.json
 	AS $$
 DECLARE
 	what CONSTANT text := CASE
-		WHEN lower(topic) IN ('orders/create', 'orders/paid', 'orders/updated', 'orders/cancelled') THEN 'order'
-		WHEN lower(topic) = 'orders/edited' THEN 'order_edit'
-		WHEN lower(topic) = 'refunds/create' THEN 'refund'
-		WHEN lower(topic) = 'order_transactions/create' THEN 'transaction'
-		WHEN lower(topic) IN ('disputes/create', 'disputes/update') THEN 'dispute' END;
+		WHEN lower(topic COLLATE "C") IN ('orders/create', 'orders/paid', 'orders/updated', 'orders/cancelled') THEN 'order'
+		WHEN lower(topic COLLATE "C") = 'orders/edited' THEN 'order_edit'
+		WHEN lower(topic COLLATE "C") = 'refunds/create' THEN 'refund'
+		WHEN lower(topic COLLATE "C") = 'order_transactions/create' THEN 'transaction'
+		WHEN lower(topic COLLATE "C") IN ('disputes/create', 'disputes/update') THEN 'dispute' END;
 	object jsonb := body;
 	id text;
 	status text;
@@ -777,12 +778,12 @@ BEGIN
 		object := object -> what;
 	END IF;
 	IF object IS NULL OR jsonb_typeof(object) <> 'object' THEN
-		RAISE EXCEPTION 'the body of Shopify''s % must be a JSON object', lower(topic)
+		RAISE EXCEPTION 'the body of Shopify''s % must be a JSON object', lower(topic COLLATE "C")
 			USING ERRCODE = 'invalid_parameter_value', DETAIL = format('It is %s.', COALESCE(jsonb_typeof(object), 'NULL'));
 	END IF;
 	id := NULLIF(object ->> 'id', '');
 	IF id IS NULL THEN
-		RAISE EXCEPTION 'key "id" of the Shopify % is missing', what USING ERRCODE = 'invalid_parameter_value', DETAIL = format('The topic is %s.', lower(topic));
+		RAISE EXCEPTION 'key "id" of the Shopify % is missing', what USING ERRCODE = 'invalid_parameter_value', DETAIL = format('The topic is %s.', lower(topic COLLATE "C"));
 	END IF;
 
 	IF what = 'transaction' THEN
@@ -794,7 +795,7 @@ BEGIN
 			CROSS JOIN LATERAL biolink.shopify_transaction(l.element, object ->> 'order_id') AS t WHERE l.element ->> 'kind' = 'refund';
 
 	ELSIF what = 'dispute' THEN
-		currency := upper(object ->> 'currency');
+		currency := upper((object ->> 'currency') COLLATE "C");
 		status := COALESCE(object ->> 'status', 'needs_response');
 		money := biolink.shopify_amount(object, 'amount', currency, currency, 'dispute');
 		told := jsonb_strip_nulls(jsonb_build_object('kind', 'dispute', 'source', 'shopify', 'key', 'dispute:' || id, 'order_id', NULLIF(object ->> 'order_id', ''),
@@ -818,11 +819,11 @@ BEGIN
 
 	ELSE
 		-- What the customer paid, in the customer's currency: refunds are in it too, so that a full one leaves nothing.
-		shop_currency := upper(object ->> 'currency');
-		currency := upper(COALESCE(object #>> '{total_price_set,presentment_money,currency_code}', shop_currency));
+		shop_currency := upper((object ->> 'currency') COLLATE "C");
+		currency := upper(COALESCE(object #>> '{total_price_set,presentment_money,currency_code}', shop_currency) COLLATE "C");
 		money := biolink.shopify_amount(object, 'total_price', currency, shop_currency, 'order');
 		status := COALESCE(object ->> 'financial_status', 'pending');
-		IF lower(topic) = 'orders/paid' AND status IN ('pending', 'authorized', 'partially_paid') THEN
+		IF lower(topic COLLATE "C") = 'orders/paid' AND status IN ('pending', 'authorized', 'partially_paid') THEN
 			status := 'paid';
 		END IF;
 		payment := CASE
