@@ -181,7 +181,7 @@ my @sets = (
 	{ name => 'everything compiled', settings => { %compiled, jit_tuple_deforming => 'off' }, edit => [ \&compiled_less_often ], cost => 15,
 		omit => { map { $_ => 'minutes of compiling statements on tables' } qw(orders retention touches) } },
 	{ name => 'expressions compiled with inlining', settings => { %compiled, jit_inline_above_cost => '0', jit_optimize_above_cost => '0' }, cost => 8,
-		omit => { map { $_ => 'minutes of compiling statements on tables' } qw(attribution clicks jobs keys objects track) } },
+		omit => { map { $_ => 'minutes of compiling statements on tables' } qw(attribution clicks jobs keys objects orders retention touches track track_batch) } },
 	# "regress" is "on" without a line of context in every message
 	{ name => 'parallel whatever can be', cost => 4, settings => { force_parallel_mode => 'regress', debug_parallel_query => 'regress', parallel_setup_cost => '0',
 			parallel_tuple_cost => '0', min_parallel_table_scan_size => '0', min_parallel_index_scan_size => '0' } },
