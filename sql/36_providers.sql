@@ -315,7 +315,7 @@ BEGIN
 	END IF;
 	told := (seen - '{at,live}'::text[]) || jsonb_strip_nulls(jsonb_build_object(
 		'kind', 'refund', 'key', id, 'order_id', order_id, 'order_refs', biolink.text_list(NULLIF(charge_id, order_id)),
-		'occurred_at', biolink.utc_time(COALESCE(biolink.stripe_milliseconds(refund -> 'created'), (seen ->> 'at')::int8)),
+		'occurred_at', biolink.utc_time(COALESCE(biolink.stripe_milliseconds(refund -> 'created'), CASE WHEN jsonb_typeof(seen -> 'at') = 'number' AND (seen -> 'at')::numeric BETWEEN 0 AND 253402300799999 THEN trunc((seen -> 'at')::numeric)::int8 END)),
 		'amount', money, 'currency', upper((refund ->> 'currency') COLLATE "C")));
 
 	-- What is left of an authorization when it lapses, is cancelled or is captured in part comes as a refund too.  It never was revenue.
